@@ -10,8 +10,8 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::schema::{
-    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldType, NAME_BYTES_MAX,
-    SIZE_BYTES_MAX, Schema, UNIT_BYTES_MAX, hash,
+    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldType, SIZE_BYTES_MAX, Schema,
+    UNIT_BYTES_MAX, hash,
 };
 
 const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian");
@@ -35,7 +35,7 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 ///     #[frame(unit = "ns")]
 ///     time_ns: u64,
 ///     load: [f32; 3],
-///     cpu: u16,
+///     core: u16,
 ///     _pad: [u8; 2],
 ///     #[frame(text)]
 ///     host: [u8; 8],
@@ -77,7 +77,7 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 /// macro sees to both.
 ///
 /// # Examples
-/// Types that differ between processes do not compile:
+/// A type that differs between processes does not compile:
 /// ```compile_fail,E0277
 /// # use busway::{Frame, zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout}};
 /// #[derive(Clone, Copy, Frame, FromBytes, Immutable, IntoBytes, KnownLayout)]
@@ -106,15 +106,7 @@ pub unsafe trait Frame:
     const FIELDS: &'static [FieldDef];
 
     /// The hash of the layout; equal to [`Schema::hash`] of [`schema()`](Self::schema). Never 0.
-    const SCHEMA_HASH: u64 = {
-        check(
-            size_of::<Self>(),
-            align_of::<Self>(),
-            Self::NAME,
-            Self::FIELDS,
-        );
-        hash::of_type(size_of::<Self>(), Self::FIELDS)
-    };
+    const SCHEMA_HASH: u64 = hash::of_type(size_of::<Self>(), Self::FIELDS);
 
     /// The layout as a value, for tools and for the segment.
     ///
@@ -131,6 +123,45 @@ pub unsafe trait Frame:
         }
     }
 }
+
+/// What must not compile, each beside the field that is wrong.
+///
+/// ```compile_fail,E0277
+/// # use busway::{Frame, zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout}};
+/// #[derive(Clone, Copy, Frame, FromBytes, Immutable, IntoBytes, KnownLayout)]
+/// #[zerocopy(crate = "busway::zerocopy")]
+/// #[repr(C)]
+/// struct Gap { small: u8, large: u32 }
+/// ```
+/// ```compile_fail,E0277
+/// # use busway::{Frame, zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout}};
+/// #[derive(Clone, Copy, Frame, FromBytes, Immutable, IntoBytes, KnownLayout)]
+/// #[zerocopy(crate = "busway::zerocopy")]
+/// #[repr(C)]
+/// struct Text { #[frame(text)] wide: [u16; 4] }
+/// ```
+/// ```compile_fail,E0080
+/// # use busway::{Frame, zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout}};
+/// #[derive(Clone, Copy, Frame, FromBytes, Immutable, IntoBytes, KnownLayout)]
+/// #[zerocopy(crate = "busway::zerocopy")]
+/// #[repr(C)]
+/// struct Empty { none: [u8; 0], one: u8 }
+/// ```
+/// ```compile_fail,E0080
+/// # use busway::{Frame, zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout}};
+/// #[derive(Clone, Copy, Frame, FromBytes, Immutable, IntoBytes, KnownLayout)]
+/// #[zerocopy(crate = "busway::zerocopy")]
+/// #[repr(C)]
+/// struct Large { too_large: [u64; 131_073] }
+/// ```
+/// ```compile_fail,E0277
+/// # use busway::Frame;
+/// #[derive(Clone, Copy, Frame)]
+/// #[repr(C)]
+/// struct WithoutZerocopy { one: u8 }
+/// ```
+#[cfg(doctest)]
+struct Refused;
 
 /// A type that a field of a frame may have. Implemented for numbers and arrays here, and by the
 /// derive macro for frames.
@@ -220,8 +251,11 @@ impl<const N: usize> TextField for [u8; N] {
 }
 
 /// Holds a type to the limits of schemas while it is compiled; a limit that is broken is a compile
-/// error at the derive.
-const fn check(size_bytes: usize, align_bytes: usize, name: &str, fields: &[FieldDef]) {
+/// error at the derive, which has checked names by itself.
+///
+/// # Panics
+/// When a limit is broken, which ends the compilation.
+pub const fn check(size_bytes: usize, align_bytes: usize, fields: &[FieldDef]) {
     assert!(
         size_bytes <= SIZE_BYTES_MAX as usize,
         "a frame has at most 1 MiB"
@@ -230,12 +264,7 @@ const fn check(size_bytes: usize, align_bytes: usize, name: &str, fields: &[Fiel
         align_bytes <= ALIGN_BYTES_MAX as usize,
         "a frame is aligned to at most 64 bytes"
     );
-    assert!(
-        name.len() <= NAME_BYTES_MAX,
-        "the name of a frame has at most 64 bytes"
-    );
     let count = check_fields(fields, 0);
-    assert!(count > 0, "a frame has at least one field");
     assert!(
         count <= FIELDS_MAX,
         "a frame has at most 256 fields, those of nested frames included"

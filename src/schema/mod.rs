@@ -54,6 +54,8 @@ mod error;
 mod field;
 pub(crate) mod hash;
 mod json;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use crate::frame::Frame;

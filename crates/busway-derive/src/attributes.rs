@@ -6,8 +6,8 @@ use syn::{Attribute, Error, LitInt, LitStr, Result};
 /// What `#[frame(…)]` on the struct says.
 #[derive(Default)]
 pub struct TypeOptions {
-    /// The literal of `kind = …`.
-    pub kind: Option<LitInt>,
+    /// The value of `kind = …`.
+    pub kind: Option<u16>,
     /// The value of `name = "…"`.
     pub name: Option<String>,
 }
@@ -17,7 +17,7 @@ pub struct TypeOptions {
 pub struct FieldOptions {
     /// The value of `unit = "…"`.
     pub unit: String,
-    /// Where `text` stands, if it does.
+    /// Whether `text` stands there.
     pub text: bool,
     /// The first paragraph of the doc comment, on one line.
     pub doc: String,
@@ -33,13 +33,13 @@ pub fn of_type(attributes: &[Attribute]) -> Result<TypeOptions> {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("kind") {
                 let literal: LitInt = meta.value()?.parse()?;
-                literal.base10_parse::<u16>().map_err(|_| {
+                let kind = literal.base10_parse().map_err(|_| {
                     Error::new(
                         literal.span(),
                         format!("kind {literal}: must be from 0 to 65535"),
                     )
                 })?;
-                once(options.kind.replace(literal).is_some(), &meta)
+                once(options.kind.replace(kind).is_some(), &meta)
             } else if meta.path.is_ident("name") {
                 let literal: LitStr = meta.value()?.parse()?;
                 check_name(&literal)?;
@@ -157,10 +157,12 @@ fn first_paragraph(attributes: &[Attribute]) -> String {
         .lines()
         .map(str::trim)
         .skip_while(|line| line.is_empty());
-    let paragraph: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-    let words = paragraph.join(" ");
+    let paragraph = lines
+        .take_while(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let words = paragraph.split(|c: char| c.is_whitespace() || c.is_control());
     words
-        .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|word| !word.is_empty())
         .collect::<Vec<_>>()
         .join(" ")

@@ -23,25 +23,33 @@ pub fn frame(input: &DeriveInput) -> Result<TokenStream> {
     for field in &fields.named {
         defs.push(field_def(ident, field)?);
     }
+    // The table stands by itself, so that a struct without zerocopy's derives is reported once, at
+    // `Frame`, and not again wherever the table is used.
     Ok(quote! {
-        // SAFETY: `#[repr(C)]` was checked, offsets are the compiler's, and every field's type
-        // has one layout everywhere, or it would not implement `FrameField`.
-        #[automatically_derived]
-        #[allow(unsafe_code)]
-        unsafe impl ::busway::Frame for #ident {
-            const NAME: &'static str = #name;
-            #kind
-            const FIELDS: &'static [::busway::__private::FieldDef] = &[#(#defs),*];
-        }
+        const _: () = {
+            const __BUSWAY_FIELDS: &[::busway::__private::FieldDef] = &[#(#defs),*];
 
-        #[automatically_derived]
-        impl ::busway::__private::FrameField for #ident {
-            const SHAPE: ::busway::__private::Shape =
-                ::busway::__private::Shape::Frame(<#ident as ::busway::Frame>::FIELDS);
-        }
+            ::busway::__private::check(
+                ::core::mem::size_of::<#ident>(),
+                ::core::mem::align_of::<#ident>(),
+                __BUSWAY_FIELDS,
+            );
 
-        // Computed here, so that a limit that is broken is an error here and not at the first use.
-        const _: u64 = <#ident as ::busway::Frame>::SCHEMA_HASH;
+            // SAFETY: `#[repr(C)]` was checked, offsets are the compiler's, and every field's type
+            // has one layout everywhere, or it would not implement `FrameField`.
+            #[automatically_derived]
+            unsafe impl ::busway::Frame for #ident {
+                const NAME: &'static str = #name;
+                #kind
+                const FIELDS: &'static [::busway::__private::FieldDef] = __BUSWAY_FIELDS;
+            }
+
+            #[automatically_derived]
+            impl ::busway::__private::FrameField for #ident {
+                const SHAPE: ::busway::__private::Shape =
+                    ::busway::__private::Shape::Frame(__BUSWAY_FIELDS);
+            }
+        };
     })
 }
 
@@ -96,4 +104,88 @@ fn type_name(ident: &syn::Ident) -> Result<String> {
     }
     let message = format!("frame `{name}` needs #[frame(name = \"…\")] of A-Z a-z 0-9 _ . -");
     Err(Error::new(ident.span(), message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::frame;
+
+    /// The message for a struct that is refused; of one that is not, the generated code.
+    fn message(source: &str) -> String {
+        let input = syn::parse_str(source).expect("the test's source parses");
+        match frame(&input) {
+            Ok(code) => code.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    fn assert_refused(source: &str, why: &str) {
+        let message = message(source);
+        assert!(message.contains(why), "{source}\n{message}");
+    }
+
+    #[test]
+    fn layout_that_may_differ_is_refused() {
+        assert_refused("struct Cpu { x: u8 }", "frame `Cpu` needs #[repr(C)]");
+        assert_refused("#[repr(align(8))] struct A { x: u8 }", "needs #[repr(C)]");
+        assert_refused(
+            "#[repr(C, packed(2))] struct A { x: u8 }",
+            "cannot be packed",
+        );
+        assert_refused("#[repr(C)] struct A<T> { x: T }", "cannot be generic");
+        assert_refused("#[repr(C)] struct A<'a> { x: &'a u8 }", "cannot be generic");
+    }
+
+    #[test]
+    fn what_is_no_struct_with_named_fields_is_refused() {
+        assert_refused("#[repr(C)] struct A(u8);", "need names");
+        assert_refused("#[repr(C)] struct A {}", "at least one field");
+        assert_refused("#[repr(C)] struct A;", "at least one field");
+        assert_refused("#[repr(u8)] enum A { B }", "a frame is a struct");
+        assert_refused("#[repr(C)] union A { b: u8 }", "a frame is a struct");
+        assert_refused("#[repr(C)] struct A { größe: u8 }", "field name `größe`");
+        assert_refused("#[repr(C)] struct Größe { x: u8 }", "needs #[frame(name");
+    }
+
+    #[test]
+    fn attributes_out_of_range_are_refused() {
+        let on_type =
+            |attribute: &str| format!("#[repr(C)] #[frame({attribute})] struct A {{ x: u8 }}");
+        assert_refused(
+            &on_type("kind = 65536"),
+            "kind 65536: must be from 0 to 65535",
+        );
+        assert_refused(&on_type("kind = \"7\""), "expected integer literal");
+        assert_refused(&on_type("kind = 1, kind = 2"), "given twice");
+        assert_refused(
+            &on_type("name = \"a b\""),
+            "name \"a b\": must be 1 to 64 of",
+        );
+        assert_refused(&on_type("name = \"\""), "must be 1 to 64 of");
+        assert_refused(&on_type("kindd = 7"), "unknown attribute: a frame takes");
+        let on_field =
+            |attribute: &str| format!("#[repr(C)] struct A {{ #[frame({attribute})] x: u8 }}");
+        assert_refused(
+            &on_field("units = \"ns\""),
+            "unknown attribute: a field takes",
+        );
+        assert_refused(&on_field("text, text"), "given twice");
+        assert_refused(&on_field("unit = \"\\n\""), "no control characters");
+    }
+
+    #[test]
+    fn first_paragraph_of_a_doc_becomes_one_line() {
+        let code = message(
+            "#[repr(C)] struct A {
+                ///
+                /// Two\tlines,
+                ///   one paragraph.
+                ///
+                /// Not this.
+                x: u8
+            }",
+        );
+        assert!(code.contains("\"Two lines, one paragraph.\""), "{code}");
+        assert!(!code.contains("Not this"), "{code}");
+    }
 }
