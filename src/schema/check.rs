@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldType, NAME_BYTES_MAX,
-    SIZE_BYTES_MAX, Schema, SchemaError, UNIT_BYTES_MAX,
+    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldType, LayoutError,
+    NAME_BYTES_MAX, SIZE_BYTES_MAX, Schema, SchemaError, UNIT_BYTES_MAX,
 };
 
 impl Schema {
@@ -35,11 +35,11 @@ impl Schema {
                 });
             }
         }
-        self.check_layout()
+        Ok(self.check_layout()?)
     }
 
     /// Whether the fields, in order, cover the frame exactly.
-    fn check_layout(&self) -> Result<(), SchemaError> {
+    fn check_layout(&self) -> Result<(), LayoutError> {
         let need_bytes = self
             .fields
             .iter()
@@ -49,7 +49,7 @@ impl Schema {
         let align_bytes = self.align_bytes;
         if !align_bytes.is_power_of_two() || !(need_bytes..=ALIGN_BYTES_MAX).contains(&align_bytes)
         {
-            return Err(SchemaError::BadAlign {
+            return Err(LayoutError::BadAlign {
                 align_bytes,
                 need_bytes,
             });
@@ -60,7 +60,7 @@ impl Schema {
             check_place(field, previous, end_bytes)?;
             end_bytes = field.end_bytes();
             if end_bytes > u64::from(SIZE_BYTES_MAX) {
-                return Err(SchemaError::TooLarge {
+                return Err(LayoutError::TooLarge {
                     size_bytes: end_bytes,
                 });
             }
@@ -68,11 +68,11 @@ impl Schema {
         }
         let size_bytes = u64::from(self.size_bytes);
         if size_bytes > u64::from(SIZE_BYTES_MAX) {
-            return Err(SchemaError::TooLarge { size_bytes });
+            return Err(LayoutError::TooLarge { size_bytes });
         }
         if let Some(last) = previous.filter(|_| end_bytes > size_bytes) {
             let field = last.name.clone();
-            return Err(SchemaError::PastEnd {
+            return Err(LayoutError::PastEnd {
                 field,
                 end_bytes,
                 size_bytes: self.size_bytes,
@@ -82,7 +82,7 @@ impl Schema {
         let whole_bytes = size_bytes.next_multiple_of(u64::from(align_bytes));
         if end_bytes < whole_bytes {
             let bytes = whole_bytes - end_bytes;
-            return Err(SchemaError::Gap {
+            return Err(LayoutError::Gap {
                 offset_bytes: end_bytes,
                 bytes,
                 before: None,
@@ -93,20 +93,20 @@ impl Schema {
 }
 
 /// Whether a field may stand where it stands, after a field that ends at `end_bytes`.
-fn check_place(field: &Field, previous: Option<&Field>, end_bytes: u64) -> Result<(), SchemaError> {
+fn check_place(field: &Field, previous: Option<&Field>, end_bytes: u64) -> Result<(), LayoutError> {
     let offset_bytes = field.offset_bytes;
     let align_bytes = field.field_type.size_bytes();
     let start_bytes = u64::from(offset_bytes);
     if offset_bytes % align_bytes != 0 {
         let field = field.name.clone();
-        return Err(SchemaError::Misaligned {
+        return Err(LayoutError::Misaligned {
             field,
             offset_bytes,
             align_bytes,
         });
     }
     if let Some(previous) = previous.filter(|_| start_bytes < end_bytes) {
-        return Err(SchemaError::Overlap {
+        return Err(LayoutError::Overlap {
             field: field.name.clone(),
             offset_bytes,
             previous: previous.name.clone(),
@@ -114,7 +114,7 @@ fn check_place(field: &Field, previous: Option<&Field>, end_bytes: u64) -> Resul
         });
     }
     if start_bytes > end_bytes {
-        return Err(SchemaError::Gap {
+        return Err(LayoutError::Gap {
             offset_bytes: end_bytes,
             bytes: start_bytes - end_bytes,
             before: Some(field.name.clone()),

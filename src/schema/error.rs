@@ -53,6 +53,14 @@ pub enum SchemaError {
         /// `unit` or `doc`.
         key: &'static str,
     },
+    /// The fields do not tile the frame.
+    Layout(LayoutError),
+}
+
+/// Sizes and places that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LayoutError {
     /// A field starts where its type cannot.
     Misaligned {
         /// The field.
@@ -143,14 +151,13 @@ impl std::fmt::Display for SchemaError {
                     "{key} of field {field:?}: no control characters are allowed"
                 )
             }
-            other => other.fmt_layout(f),
+            Self::Layout(error) => error.fmt(f),
         }
     }
 }
 
-impl SchemaError {
-    /// The messages about sizes and places.
-    fn fmt_layout(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl std::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Misaligned {
                 field,
@@ -204,9 +211,16 @@ impl SchemaError {
                 f,
                 "frame alignment {align_bytes}: must be a power of two from {need_bytes} (its widest field) to {ALIGN_BYTES_MAX}"
             ),
-            other => write!(f, "{other:?}"),
         }
     }
 }
 
 impl std::error::Error for SchemaError {}
+
+impl std::error::Error for LayoutError {}
+
+impl From<LayoutError> for SchemaError {
+    fn from(error: LayoutError) -> Self {
+        Self::Layout(error)
+    }
+}

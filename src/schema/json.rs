@@ -1,6 +1,6 @@
 //! Reading and writing the schema document.
 
-use super::{DOCUMENT_BYTES_MAX, Field, FieldType, Schema, SchemaError};
+use super::{DOCUMENT_BYTES_MAX, Field, FieldType, LayoutError, Schema, SchemaError};
 
 /// The document as it is written, with what may be left out.
 #[derive(serde::Deserialize)]
@@ -118,6 +118,6 @@ fn place(field: DocumentField, end_bytes: u64) -> Result<Field, SchemaError> {
 }
 
 /// A computed offset or size; one that leaves 32 bits is far over the limit as well.
-fn narrow(size_bytes: u64) -> Result<u32, SchemaError> {
-    u32::try_from(size_bytes).map_err(|_| SchemaError::TooLarge { size_bytes })
+fn narrow(size_bytes: u64) -> Result<u32, LayoutError> {
+    u32::try_from(size_bytes).map_err(|_| LayoutError::TooLarge { size_bytes })
 }

@@ -61,7 +61,7 @@ mod value;
 use crate::frame::Frame;
 
 pub use self::encode::ValueError;
-pub use self::error::SchemaError;
+pub use self::error::{LayoutError, SchemaError};
 pub use self::field::{Field, FieldType};
 pub use self::value::Value;
 
