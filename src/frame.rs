@@ -7,6 +7,8 @@
 //!
 //! Nothing here touches shared memory: that every bit pattern is a value is zerocopy's promise.
 
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::schema::{
