@@ -1,9 +1,9 @@
 //! Typed frames: a Rust struct as the payload of a bus.
 //!
-//! `#[derive(Frame)]` writes down a table of the struct's fields ([`FieldDef`]): names, offsets taken
-//! by `offset_of!`, shapes taken from the field's type through [`FrameField`], so that aliases and
-//! paths work. From the table come the schema at run time and its hash at compile time; no type
-//! name is ever guessed from its spelling.
+//! `#[derive(Frame)]` writes down a table of the struct's fields ([`FieldDef`]): names, offsets
+//! taken by `offset_of!`, shapes taken from the field's type through [`FrameField`], so that
+//! aliases and paths work. From the table come the schema at run time and its hash at compile time;
+//! no type name is ever guessed from its spelling.
 //!
 //! Nothing here touches shared memory: that every bit pattern is a value is zerocopy's promise.
 
@@ -20,8 +20,8 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 
 /// A type that can be the payload of a bus: fixed layout, no padding, any bytes are a value.
 ///
-/// Derive it, with zerocopy's traits, on a `#[repr(C)]` struct. This is the shortest form; zerocopy need
-/// not be a dependency of yours:
+/// Derive it, with zerocopy's traits, on a `#[repr(C)]` struct. This is the shortest form; zerocopy
+/// need not be a dependency of yours:
 ///
 /// ```
 /// use busway::Frame;
@@ -56,7 +56,8 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 /// - Arrays of them; an array of arrays is one array, row after row.
 /// - `[u8; N]` with `#[frame(text)]`: UTF-8 padded with NUL.
 /// - Other frames: their fields appear with dotted names (`pos.x`), those of an array of frames
-///   with the index between (`legs.0.angle`). A field without unit or doc takes that of the outer one.
+///   with the index between (`legs.0.angle`). A field without unit or doc takes that of the outer
+///   one.
 /// - A name that starts with `_` is padding: not decoded, not in the hash. zerocopy refuses padding
 ///   that is not declared.
 ///
@@ -74,8 +75,8 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 /// The first paragraph of a field's doc comment becomes its `doc` in the schema.
 ///
 /// # Safety
-/// What [`FIELDS`](Self::FIELDS) says must be the layout of `Self`, and the layout must be the same in every
-/// program: `#[repr(C)]`, and nothing in it whose size depends on the target. The derive
+/// What [`FIELDS`](Self::FIELDS) says must be the layout of `Self`, and the layout must be the same
+/// in every program: `#[repr(C)]`, and nothing in it whose size depends on the target. The derive
 /// macro sees to both.
 ///
 /// # Examples
@@ -92,7 +93,8 @@ const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian"
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a frame type",
     label = "needs `#[derive(Frame)]`",
-    note = "derive `Frame` and zerocopy's `FromBytes`, `IntoBytes`, `KnownLayout`, `Immutable` on a `#[repr(C)]` struct"
+    note = "derive `Frame` and zerocopy's `FromBytes`, `IntoBytes`, \
+            `KnownLayout`, `Immutable` on a `#[repr(C)]` struct"
 )]
 pub unsafe trait Frame:
     FromBytes + IntoBytes + KnownLayout + Immutable + Copy + 'static
@@ -170,7 +172,8 @@ struct Refused;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a field of a frame",
     label = "not a fixed-layout number, array or frame",
-    note = "fields are u8 to u64, i8 to i64, f32, f64, arrays of them, `[u8; N]` with #[frame(text)], or types that derive `Frame`",
+    note = "fields are u8 to u64, i8 to i64, f32, f64, arrays of them, `[u8; N]` \
+            with #[frame(text)], or types that derive `Frame`",
     note = "instead of usize take u64, of bool a u8 that is 0 or 1, of char a u32"
 )]
 pub trait FrameField {

@@ -1,6 +1,7 @@
 //! From the bytes of a frame to values, by schema.
 //!
-//! Total: any schema with any bytes gives values, never a panic. Not for the data path, it allocates.
+//! Total: any schema with any bytes gives values, never a panic. Not for the data path, it
+//! allocates.
 
 use super::{Field, FieldType, Schema, Value};
 

@@ -128,8 +128,8 @@ impl std::error::Error for ValueError {}
 impl Schema {
     /// The bytes of a frame with these field values. Fields that are not named are 0.
     ///
-    /// Numbers are JSON numbers (floats also `"NaN"`, `"inf"`, `"-inf"`), arrays are lists of exactly
-    /// their count, texts are strings.
+    /// Numbers are JSON numbers (floats also `"NaN"`, `"inf"`, `"-inf"`), arrays are lists of
+    /// exactly their count, texts are strings.
     ///
     /// # Errors
     /// A name that the schema does not have, or a value that its field cannot hold.
@@ -143,8 +143,8 @@ impl Schema {
 
     /// Sets one field of a frame from `field=value`, the way people type it.
     ///
-    /// Whole numbers may be hexadecimal (`0xff`), arrays are joined by commas (`1,2,3`), and a text is
-    /// everything after the first `=`.
+    /// Whole numbers may be hexadecimal (`0xff`), arrays are joined by commas (`1,2,3`), and a text
+    /// is everything after the first `=`.
     ///
     /// # Errors
     /// As [`encode`](Self::encode); also text without `=`, and a payload too short for the field.

@@ -118,7 +118,8 @@ impl std::fmt::Display for SchemaError {
         match self {
             Self::TooLong { bytes } => write!(
                 f,
-                "schema document of {bytes} bytes: at most {DOCUMENT_BYTES_MAX} fit, shorten docs or names"
+                "schema document of {bytes} bytes: at most {DOCUMENT_BYTES_MAX} fit, \
+                 shorten docs or names"
             ),
             Self::Syntax { message } => write!(f, "schema document: {message}"),
             Self::BadName { name } => write!(
@@ -134,12 +135,14 @@ impl std::fmt::Display for SchemaError {
             }
             Self::BadFieldName { field } => write!(
                 f,
-                "field name {field:?}: must be parts of A-Z a-z 0-9 _ joined by dots, at most {FIELD_NAME_BYTES_MAX} bytes"
+                "field name {field:?}: must be parts of A-Z a-z 0-9 _ joined by dots, \
+                 at most {FIELD_NAME_BYTES_MAX} bytes"
             ),
             Self::DuplicateField { field } => write!(f, "field {field:?} is declared twice"),
             Self::BadCount { field } => write!(
                 f,
-                "field {field:?} needs a count of at least 1 (a single number has none, a text needs its bytes)"
+                "field {field:?} needs a count of at least 1 (a single number has \
+                 none, a text needs its bytes)"
             ),
             Self::BadNote { field, key: "unit" } => write!(
                 f,
@@ -174,7 +177,8 @@ impl std::fmt::Display for LayoutError {
                 end_bytes,
             } => write!(
                 f,
-                "field {field:?} starts at byte {offset_bytes}, but {previous:?} ends at byte {end_bytes}"
+                "field {field:?} starts at byte {offset_bytes}, \
+                 but {previous:?} ends at byte {end_bytes}"
             ),
             Self::Gap {
                 offset_bytes,
@@ -209,7 +213,8 @@ impl std::fmt::Display for LayoutError {
                 need_bytes,
             } => write!(
                 f,
-                "frame alignment {align_bytes}: must be a power of two from {need_bytes} (its widest field) to {ALIGN_BYTES_MAX}"
+                "frame alignment {align_bytes}: must be a power of two from \
+                 {need_bytes} (its widest field) to {ALIGN_BYTES_MAX}"
             ),
         }
     }

@@ -12,7 +12,7 @@
 //!   "size_bytes": 32,
 //!   "align_bytes": 8,
 //!   "fields": [
-//!     {"name": "time_ns", "type": "u64", "offset_bytes": 0, "unit": "ns", "doc": "When it was read."},
+//!     {"name": "time_ns", "type": "u64", "offset_bytes": 0, "unit": "ns", "doc": "When read."},
 //!     {"name": "load", "type": "f32", "offset_bytes": 8, "count": 3},
 //!     {"name": "_pad", "type": "u8", "offset_bytes": 20, "count": 4},
 //!     {"name": "host", "type": "text", "offset_bytes": 24, "count": 8}
@@ -31,14 +31,14 @@
 //! | `fields[].count` | an array of so many; for `text`, its bytes | one number (`text` needs it) |
 //! | `fields[].unit`, `fields[].doc` | for people | none |
 //!
-//! Unknown keys are errors. Numbers are little endian and lie at multiples of their own size. `text`
-//! is UTF-8, padded with NUL bytes. The fields cover the frame without a gap: padding is declared, as
-//! a field with a part that starts with `_`. Such a field is never decoded, and takes no part in the
-//! hash: what it is called does not matter.
+//! Unknown keys are errors. Numbers are little endian and lie at multiples of their own size.
+//! `text` is UTF-8, padded with NUL bytes. The fields cover the frame without a gap: padding is
+//! declared, as a field with a part that starts with `_`. Such a field is never decoded, and takes
+//! no part in the hash: what it is called does not matter.
 //!
-//! Two frames are the same when [`Schema::hash`] is the same; [`Schema::layout_text`] says what goes
-//! into it. A document from a segment is an allegation: everything here takes hostile input and
-//! answers with an error.
+//! Two frames are the same when [`Schema::hash`] is the same; [`Schema::layout_text`] says what
+//! goes into it. A document from a segment is an allegation: everything here takes hostile input
+//! and answers with an error.
 
 #![deny(
     clippy::indexing_slicing,
@@ -65,12 +65,12 @@ pub use self::error::{LayoutError, SchemaError};
 pub use self::field::{Field, FieldType};
 pub use self::value::Value;
 
-/// The most bytes a schema document may have. It is stored in the segment's header region, which every
-/// process maps and checks at attach; 16 KiB is four pages and room for 256 plain fields.
+/// The most bytes a schema document may have. It is stored in the segment's header region, which
+/// every process maps and checks at attach; 16 KiB is four pages and room for 256 plain fields.
 pub const DOCUMENT_BYTES_MAX: usize = 16 * 1024;
 
-/// The most fields a schema may have, so that checking and decoding stay bounded. The widest
-/// telemetry records known to us have under a hundred.
+/// The most fields a schema may have, so that checking and decoding stay bounded; as many as the
+/// largest document holds when each takes 64 bytes of it.
 pub const FIELDS_MAX: usize = 256;
 
 /// The longest name of a frame type, equal to that of a bus.
@@ -90,8 +90,8 @@ pub const ALIGN_BYTES_MAX: u32 = 64;
 
 /// The layout of one frame type: what `#[derive(Frame)]` knows at compile time, as a value.
 ///
-/// A schema that [`from_json`](Self::from_json) or [`Frame::schema`] returned is valid. One that was
-/// changed by hand may not be: [`check`](Self::check) tells. Decoding with an invalid schema
+/// A schema that [`from_json`](Self::from_json) or [`Frame::schema`] returned is valid. One that
+/// was changed by hand may not be: [`check`](Self::check) tells. Decoding with an invalid schema
 /// gives wrong values or leaves fields out; it never panics.
 ///
 /// # Examples
@@ -149,9 +149,9 @@ impl Schema {
     /// The canonical text of the layout, which [`hash`](Self::hash) is taken over.
     ///
     /// A line `size 32`, then one line per field by rising offset: name, type, offset, with the
-    /// count in brackets after the type of an array or a text. Every line ends with a newline. Names of
-    /// the type, kind, alignment, units, docs and padding fields are left out: two programs with
-    /// the same layout match, whatever they call the whole.
+    /// count in brackets after the type of an array or a text. Every line ends with a newline.
+    /// Names of the type, kind, alignment, units, docs and padding fields are left out: two
+    /// programs with the same layout match, whatever they call the whole.
     ///
     /// ```text
     /// size 32

@@ -4,8 +4,8 @@ use std::fmt;
 
 /// What a field holds.
 ///
-/// An `f32` becomes the `f64` with the same shortest decimal form, so that 0.1 is shown as 0.1; it goes
-/// back to the same `f32`.
+/// An `f32` becomes the `f64` with the same shortest decimal form, so that 0.1 is shown as 0.1; it
+/// goes back to the same `f32`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// Any unsigned number.

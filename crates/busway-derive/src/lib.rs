@@ -1,8 +1,8 @@
 //! `#[derive(Frame)]` for busway.
 //!
-//! Use it through `busway::Frame`, which documents the attributes. The macro only writes down what is
-//! in the source (names, attributes, docs); types, offsets and limits are resolved by the compiler, in
-//! constants of `busway`, so that an alias is as good as the type itself.
+//! Use it through `busway::Frame`, which documents the attributes. The macro only writes down what
+//! is in the source (names, attributes, docs); types, offsets and limits are resolved by the
+//! compiler, in constants of `busway`, so that an alias is as good as the type itself.
 //!
 //! `attributes` reads what the user wrote, `expand` writes the impls.
 

@@ -14,7 +14,8 @@ fn what_a_document_leaves_out_is_what_c_would_do() {
     );
     assert_eq!(
         schema.layout_text(),
-        "size 40\ntime_ns u64 0\ndelta i16[2] 8\nsmall u8 12\nratio f32 16\nstep i32 20\nexact f64 24\n\
+        "size 40\ntime_ns u64 0\ndelta i16[2] 8\nsmall u8 12\nratio f32 16\nstep i32 20\n\
+         exact f64 24\n\
          host text[8] 32\n"
     );
 }
