@@ -1,0 +1,370 @@
+//! Buses: what they are, what happens on them, and how to ask for one.
+
+use busway::{BusInfo, BusOptions, BusStat, FrameLayout, OnFull, Timestamps, Topology};
+use serde::{Deserialize, Serialize};
+
+use super::{ErrorBody, FileMode, GroupName, Participant};
+
+/// A bus: its geometry and policies, which never change, and a few live counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bus {
+    /// Its name; the segment is `/dev/shm/busway.NAME`.
+    pub name: String,
+    /// How the lanes are used.
+    pub topology: Topology,
+    /// What a producer does when its lane is full.
+    pub on_full: OnFull,
+    /// When frames are stamped with the time.
+    pub timestamps: Timestamps,
+    /// What a slot holds.
+    pub frames: FrameLayout,
+    /// Room for the user's bytes in one frame.
+    pub payload_bytes: u32,
+    /// Alignment of a frame.
+    pub align_bytes: u32,
+    /// Distance from one frame to the next.
+    pub stride_bytes: u32,
+    /// Frames that one lane holds.
+    pub capacity_frames: u64,
+    /// Lanes, hence producers at a time.
+    pub lanes_max: u32,
+    /// Consumers at a time.
+    pub consumers_max: u32,
+    /// Entries of the order ring; 0 unless `ordered`.
+    pub order_capacity_entries: u64,
+    /// The position that every lane started at.
+    pub origin_position: u64,
+    /// Size of the segment.
+    pub segment_bytes: u64,
+    /// Hash of the stored schema, 16 hexadecimal digits; `null` without a schema.
+    pub schema_hash: Option<String>,
+    /// When the bus was created, nanoseconds since 1970.
+    pub created_unix_ns: u64,
+    /// The process that created it.
+    pub creator_pid: u32,
+    /// The user that created it.
+    pub creator_uid: u32,
+    /// A random id: a bus that is removed and created again has another one.
+    pub instance: String,
+    /// The version of the segment's layout.
+    pub layout_version: u32,
+    /// Whether the bus has been removed while this answer was made.
+    pub removed: bool,
+    /// Producers that are attached.
+    pub producers_attached: u32,
+    /// Consumers that are attached.
+    pub consumers_attached: u32,
+    /// Frames ever published, over all lanes.
+    pub published_frames: u64,
+}
+
+/// `GET /v1/buses`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusList {
+    /// Every bus of the host that the daemon can open, by name.
+    pub buses: Vec<Bus>,
+    /// Every segment that is named like a bus and cannot be opened, and why.
+    pub unreadable: Vec<UnreadableBus>,
+}
+
+/// A segment that is named like a bus and cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableBus {
+    /// The name that it would have as a bus.
+    pub name: String,
+    /// Why it cannot be opened.
+    pub error: ErrorBody,
+}
+
+/// `GET /v1/buses/{name}`: a snapshot of everything that is known of a bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BusDetail {
+    /// The bus.
+    pub bus: Bus,
+    /// Its stored schema, if any.
+    pub schema: Option<serde_json::Value>,
+    /// One entry a lane, by index.
+    pub lanes: Vec<Lane>,
+    /// Attached consumers, by seat.
+    pub consumers: Vec<Consumer>,
+    /// The order ring; `null` unless `ordered`.
+    pub order: Option<Order>,
+    /// Seats of dead participants that were ever given back on this bus, by anybody.
+    pub recoveries: u64,
+    /// Entries of the order ring that were punched because their producer did not follow up.
+    pub punches: u64,
+}
+
+/// One lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Its index.
+    pub lane: u32,
+    /// The position that its next frame will have.
+    pub position: u64,
+    /// Frames ever published on it.
+    pub published_frames: u64,
+    /// Publishes refused because it was full.
+    pub rejected_frames: u64,
+    /// How often its producer had to wait for room.
+    pub blocked_count: u64,
+    /// How long its producer has waited for room.
+    pub blocked_ns: u64,
+    /// Who publishes on it; `null` when the lane is free.
+    pub producer: Option<Participant>,
+}
+
+/// One attached consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// Who it is.
+    pub participant: Participant,
+    /// Frames that it has still to read, over all lanes.
+    pub lag_frames: u64,
+    /// Frames that it was lapped by, over all lanes.
+    pub lost_frames: u64,
+    /// Its next position in the order ring; `null` unless `ordered`.
+    pub order_position: Option<u64>,
+    /// Its cursor on each lane.
+    pub lanes: Vec<Cursor>,
+}
+
+/// A consumer's cursor on one lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The lane's index.
+    pub lane: u32,
+    /// The position that it reads next.
+    pub position: u64,
+    /// Frames that it has still to read.
+    pub lag_frames: u64,
+    /// Frames that it was lapped by.
+    pub lost_frames: u64,
+}
+
+/// The order ring of an `ordered` bus.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The ticket that the next commit will take.
+    pub tail_position: u64,
+}
+
+/// `DELETE /v1/buses/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedBus {
+    /// The bus that is no more.
+    pub removed: String,
+    /// Who was still attached; they learn of it by themselves (`removed`).
+    pub participants: Vec<Participant>,
+}
+
+/// `POST /v1/buses`: what is asked for. Everything but the name has a default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreateBus {
+    /// 1 to 64 of `a-z A-Z 0-9 . _ -`, not starting with a dot.
+    pub name: String,
+    /// How the lanes are used; default `lanes`.
+    pub topology: Option<Topology>,
+    /// Room for the user's bytes in one frame; default 48, or what the schema needs.
+    pub payload_bytes: Option<u32>,
+    /// Frames that one lane holds, a power of two; default 4096.
+    pub capacity_frames: Option<u64>,
+    /// Lanes, hence producers at a time; default 8 (1 for `single`).
+    pub lanes_max: Option<u32>,
+    /// Consumers at a time; default 8.
+    pub consumers_max: Option<u32>,
+    /// What a producer does when its lane is full; default `block`.
+    pub on_full: Option<OnFull>,
+    /// When frames are stamped with the time; default `batch`.
+    pub timestamps: Option<Timestamps>,
+    /// What a slot holds; default `event`.
+    pub frames: Option<FrameLayout>,
+    /// Alignment of a frame: 8, 16 or 64; default 8.
+    pub align_bytes: Option<u32>,
+    /// Permission bits of the segment in octal; default `"0600"`.
+    pub mode: Option<FileMode>,
+    /// The group that the segment shall belong to, by name or number.
+    pub group: Option<GroupName>,
+    /// A schema to store in the bus.
+    pub schema: Option<serde_json::Value>,
+    /// The position that every lane starts at; default 0.
+    pub origin_position: Option<u64>,
+    /// Refuse to create a segment above this size; default 1 GiB.
+    pub size_max_bytes: Option<u64>,
+    /// Accept a bus of this name that exists with the same options; default `false`.
+    pub if_not_exists: bool,
+}
+
+impl CreateBus {
+    /// Asks for a bus with every default.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    /// The same wish in the library's terms; `if_not_exists` is left to the caller.
+    ///
+    /// # Errors
+    /// When the schema cannot be read (`bad_schema`) or the group does not exist (`bad_option`).
+    pub fn options(&self) -> Result<BusOptions, busway::Error> {
+        let mut options = busway::Bus::options();
+        if let Some(topology) = self.topology {
+            options = options.topology(topology);
+        }
+        if let Some(schema) = &self.schema {
+            options = options.schema(busway::Schema::from_json(schema.to_string())?);
+        }
+        if let Some(bytes) = self.payload_bytes {
+            options = options.payload_bytes(bytes);
+        }
+        if let Some(frames) = self.capacity_frames {
+            options = options.capacity_frames(frames);
+        }
+        if let Some(lanes) = self.lanes_max {
+            options = options.lanes(lanes);
+        }
+        if let Some(consumers) = self.consumers_max {
+            options = options.consumers(consumers);
+        }
+        if let Some(on_full) = self.on_full {
+            options = options.on_full(on_full);
+        }
+        if let Some(timestamps) = self.timestamps {
+            options = options.timestamps(timestamps);
+        }
+        if let Some(frames) = self.frames {
+            options = options.frames(frames);
+        }
+        if let Some(bytes) = self.align_bytes {
+            options = options.align_bytes(bytes);
+        }
+        if let Some(FileMode(mode)) = self.mode {
+            options = options.mode(mode);
+        }
+        if let Some(group) = &self.group {
+            let number = group.resolve().map_err(|_| busway::Error::BadOption {
+                option: "group",
+                value: group.to_string(),
+                allowed: "the groups of this host, by name or number".to_owned(),
+            })?;
+            options = options.group(number);
+        }
+        if let Some(position) = self.origin_position {
+            options = options.origin(position);
+        }
+        if let Some(bytes) = self.size_max_bytes {
+            options = options.size_bytes_max(bytes);
+        }
+        Ok(options)
+    }
+}
+
+impl Bus {
+    /// Joins what never changes with a snapshot of what does.
+    #[must_use]
+    pub fn new(info: &BusInfo, stat: &BusStat) -> Self {
+        let producers = stat
+            .lanes
+            .iter()
+            .filter(|lane| lane.producer.is_some())
+            .count();
+        Self {
+            name: info.name.clone(),
+            topology: info.topology,
+            on_full: info.on_full,
+            timestamps: info.timestamps,
+            frames: info.frames,
+            payload_bytes: info.payload_bytes,
+            align_bytes: info.align_bytes,
+            stride_bytes: info.stride_bytes,
+            capacity_frames: info.capacity_frames,
+            lanes_max: info.lanes,
+            consumers_max: info.consumers,
+            order_capacity_entries: info.order_capacity_entries,
+            origin_position: info.origin,
+            segment_bytes: info.segment_bytes,
+            schema_hash: (info.schema_hash != 0).then(|| format!("{:016x}", info.schema_hash)),
+            created_unix_ns: info.created_unix_ns,
+            creator_pid: info.creator_pid,
+            creator_uid: info.creator_uid,
+            instance: format!("{:016x}", info.instance),
+            layout_version: info.layout_version,
+            removed: stat.removed,
+            producers_attached: u32::try_from(producers).unwrap_or(u32::MAX),
+            consumers_attached: u32::try_from(stat.consumers.len()).unwrap_or(u32::MAX),
+            published_frames: stat.published,
+        }
+    }
+}
+
+impl BusDetail {
+    /// Reads everything there is to know of an open bus. Blocks on nothing.
+    #[must_use]
+    pub fn read(bus: &busway::Bus) -> Self {
+        let stat = bus.stat();
+        let name = bus.name();
+        Self {
+            bus: Bus::new(bus.info(), &stat),
+            schema: bus
+                .schema()
+                .and_then(|schema| serde_json::to_value(schema).ok()),
+            lanes: stat
+                .lanes
+                .iter()
+                .map(|lane| Lane::new(name, lane))
+                .collect(),
+            consumers: stat
+                .consumers
+                .iter()
+                .map(|consumer| Consumer::new(name, consumer))
+                .collect(),
+            order: stat.order.as_ref().map(|order| Order {
+                tail_position: order.tail,
+            }),
+            recoveries: stat.recoveries,
+            punches: stat.punches,
+        }
+    }
+
+    /// Everybody who is attached, producers first, by seat.
+    pub fn participants(&self) -> impl Iterator<Item = &Participant> {
+        let producers = self.lanes.iter().filter_map(|lane| lane.producer.as_ref());
+        producers.chain(self.consumers.iter().map(|consumer| &consumer.participant))
+    }
+}
+
+impl Lane {
+    fn new(bus: &str, lane: &busway::LaneStat) -> Self {
+        Self {
+            lane: lane.lane,
+            position: lane.position,
+            published_frames: lane.published,
+            rejected_frames: lane.rejected,
+            blocked_count: lane.blocked_count,
+            blocked_ns: lane.blocked_ns,
+            producer: Participant::of_lane(bus, lane),
+        }
+    }
+}
+
+impl Consumer {
+    fn new(bus: &str, consumer: &busway::ConsumerStat) -> Self {
+        let cursor = |cursor: &busway::CursorStat| Cursor {
+            lane: cursor.lane,
+            position: cursor.position,
+            lag_frames: cursor.lag,
+            lost_frames: cursor.lost,
+        };
+        Self {
+            participant: Participant::of_consumer(bus, consumer),
+            lag_frames: consumer.lag,
+            lost_frames: consumer.lost,
+            order_position: consumer.order_position,
+            lanes: consumer.lanes.iter().map(cursor).collect(),
+        }
+    }
+}

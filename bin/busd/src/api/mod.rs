@@ -1,0 +1,31 @@
+//! What travels over the socket: the request and response documents, shared by daemon and clients.
+//!
+//! ```text
+//! bus          Bus · BusList · BusDetail · CreateBus · RemovedBus
+//! participant  Participant · ParticipantList
+//! service      Version · Health
+//! error        ErrorDocument
+//! text         FileMode · GroupName: text forms shared with the config file and the command line
+//! ```
+//!
+//! Every number carries its unit in its key (`payload_bytes`, `lag_frames`, `created_unix_ns`);
+//! keys without one are counts of what they name, indexes, ids or positions. Numbers are raw
+//! integers up to 2^64 - 1. Identifiers that are not numbers to anybody (hashes, instance ids) are
+//! hexadecimal text. `src/openapi.json` says the same in a form that tools read; a test holds both
+//! together.
+
+mod bus;
+mod error;
+mod participant;
+mod service;
+mod text;
+
+pub use bus::UnreadableBus;
+pub use bus::{Bus, BusDetail, BusList, Consumer, CreateBus, Cursor, Lane, Order, RemovedBus};
+pub use error::{ErrorBody, ErrorDocument};
+pub use participant::{Participant, ParticipantList};
+pub use service::{Health, HealthStatus, Version};
+pub use text::{FileMode, GroupName, TextError};
+
+/// The version of the HTTP interface: the first part of every path.
+pub const API_VERSION: &str = "v1";

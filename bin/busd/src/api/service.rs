@@ -1,0 +1,54 @@
+//! What the daemon says of itself.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/version`: which daemon answers, and what it speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The program, `busd`.
+    pub name: String,
+    /// The version of the daemon.
+    pub version: String,
+    /// The version of the HTTP interface, `v1`.
+    pub api: String,
+    /// The version of the segment layout that this build creates and opens.
+    pub layout_version: u32,
+}
+
+/// `GET /v1/health`: how the daemon is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Whether the watch is keeping up.
+    pub status: HealthStatus,
+    /// The daemon's process.
+    pub pid: u32,
+    /// The user that the daemon runs as; this user and root may change things.
+    pub uid: u32,
+    /// How long this daemon has been running.
+    pub uptime_ms: u64,
+    /// Where its socket and lock are.
+    pub runtime_dir: String,
+    /// The config file that was applied at start, if any.
+    pub config_file: Option<String>,
+    /// Buses that are watched.
+    pub buses: u64,
+    /// Segments that are named like buses and cannot be opened.
+    pub unreadable: u64,
+    /// Attached producers and consumers, over all buses.
+    pub participants: u64,
+    /// Seats of dead participants that this daemon gave back since it started.
+    pub seats_recovered: u64,
+    /// How long ago the watch last looked.
+    pub watch_age_ms: u64,
+}
+
+/// Whether the daemon does its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthStatus {
+    /// Everything runs.
+    Ok,
+    /// The watch has not looked for seconds: detach and death go unnoticed for now. Data is not
+    /// affected, since it never passes through the daemon.
+    Degraded,
+}

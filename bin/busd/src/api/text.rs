@@ -1,0 +1,163 @@
+//! Text forms of values that the kernel knows as numbers: a file mode, a group.
+//!
+//! Requests, the config file and the command line all read them through here, so that they accept
+//! the same spellings and refuse with the same sentences.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The permission bits of a segment or socket, written in octal: `"0600"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileMode(pub u32);
+
+/// A group, by name or by number: `"audio"` or `"29"`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GroupName(String);
+
+/// Why a text is not what it should be: one sentence with the value and what is right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextError(String);
+
+impl FromStr for FileMode {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        let digits = text.strip_prefix("0o").unwrap_or(text);
+        let is_octal =
+            !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        match u32::from_str_radix(digits, 8) {
+            Ok(mode) if is_octal && mode <= 0o777 => Ok(Self(mode)),
+            _ => Err(TextError(format!(
+                "mode {text:?} is not permission bits in octal: write 0600 to 0777"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl GroupName {
+    /// The group's number, looked up in the host's group database.
+    ///
+    /// # Errors
+    /// When the host has no group of this name, or the database cannot be read.
+    pub fn resolve(&self) -> Result<u32, TextError> {
+        if let Ok(number) = self.0.parse() {
+            return Ok(number);
+        }
+        match nix::unistd::Group::from_name(&self.0) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            Ok(None) => Err(TextError(format!("this host has no group {:?}", self.0))),
+            Err(error) => Err(TextError(format!(
+                "cannot look up group {:?}: {error}",
+                self.0
+            ))),
+        }
+    }
+}
+
+impl FromStr for GroupName {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        if text.is_empty() || text.contains(['\0', ':', '\n']) {
+            return Err(TextError(format!(
+                "{text:?} is not the name or number of a group"
+            )));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Display for TextError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl std::error::Error for TextError {}
+
+impl TryFrom<String> for FileMode {
+    type Error = TextError;
+
+    fn try_from(text: String) -> Result<Self, TextError> {
+        text.parse()
+    }
+}
+
+impl From<FileMode> for String {
+    fn from(mode: FileMode) -> Self {
+        mode.to_string()
+    }
+}
+
+impl TryFrom<String> for GroupName {
+    type Error = TextError;
+
+    fn try_from(text: String) -> Result<Self, TextError> {
+        text.parse()
+    }
+}
+
+impl From<GroupName> for String {
+    fn from(group: GroupName) -> Self {
+        group.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_octal_whatever_the_leading_zeros() {
+        assert_eq!("600".parse(), Ok(FileMode(0o600)));
+        assert_eq!("0660".parse(), Ok(FileMode(0o660)));
+        assert_eq!("0o640".parse(), Ok(FileMode(0o640)));
+        assert_eq!(FileMode(0o60).to_string(), "0060");
+    }
+
+    #[test]
+    fn what_is_not_a_mode_is_refused_by_value() {
+        for text in [
+            "",
+            "0o",
+            "rw",
+            "0800",
+            "1000",
+            "-600",
+            "+600",
+            "77777777777777",
+        ] {
+            let error = text.parse::<FileMode>().expect_err(text);
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn groups_resolve_by_number_and_by_name() {
+        assert_eq!("0".parse::<GroupName>().unwrap().resolve(), Ok(0));
+        assert_eq!("root".parse::<GroupName>().unwrap().resolve(), Ok(0));
+        let error = "no-such-group-here"
+            .parse::<GroupName>()
+            .unwrap()
+            .resolve()
+            .unwrap_err();
+        assert!(error.to_string().contains("no-such-group-here"));
+        assert!("".parse::<GroupName>().is_err());
+    }
+}

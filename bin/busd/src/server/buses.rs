@@ -1,0 +1,199 @@
+//! The handlers of buses and participants. The work is done on threads that may block: opening a
+//! segment maps it, creating one writes all of it.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::Context;
+use super::access::Peer;
+use super::error::ApiError;
+use super::extract::{BusName, JsonBody, QueryOf};
+use crate::api::UnreadableBus;
+use crate::api::{Bus, BusDetail, BusList, CreateBus, Participant, ParticipantList, RemovedBus};
+
+/// The query of `DELETE /v1/buses/{name}`.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    /// Remove it although somebody is attached.
+    force: bool,
+}
+
+pub(super) async fn list() -> Result<Json<BusList>, ApiError> {
+    blocking(|| {
+        let mut list = BusList {
+            buses: Vec::new(),
+            unreadable: Vec::new(),
+        };
+        each_bus(|name, opened| match opened {
+            Ok(bus) => list.buses.push(Bus::new(bus.info(), &bus.stat())),
+            Err(error) => list.unreadable.push(UnreadableBus {
+                name: name.to_owned(),
+                error: ApiError::from(error).into_body(),
+            }),
+        })?;
+        Ok(Json(list))
+    })
+    .await
+}
+
+pub(super) async fn create(
+    State(context): State<Context>,
+    Extension(peer): Extension<Peer>,
+    JsonBody(wish): JsonBody<CreateBus>,
+) -> Result<Response, ApiError> {
+    let (bus, is_new) = blocking(move || create_or_accept(&wish)).await?;
+    if is_new {
+        tracing::info!(
+            bus = bus.name,
+            bytes = bus.segment_bytes,
+            uid = peer.uid,
+            pid = peer.pid,
+            "created"
+        );
+        context.shared.watch.wake();
+    }
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let location = format!("/v1/buses/{}", bus.name);
+    Ok((status, [(LOCATION, location)], Json(bus)).into_response())
+}
+
+/// Creates the bus, or accepts the one that exists when that was asked for; says which it was.
+fn create_or_accept(wish: &CreateBus) -> Result<(Bus, bool), ApiError> {
+    busway::check_name(&wish.name)?;
+    let options = wish.options()?;
+    let (bus, is_new) = match options.clone().create(&wish.name) {
+        Ok(bus) => (bus, true),
+        Err(busway::Error::AlreadyExists { .. }) if wish.if_not_exists => {
+            (options.if_not_exists(true).create(&wish.name)?, false)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok((Bus::new(bus.info(), &bus.stat()), is_new))
+}
+
+pub(super) async fn inspect(BusName(name): BusName) -> Result<Json<BusDetail>, ApiError> {
+    blocking(move || Ok(Json(BusDetail::read(&busway::Bus::open(&name)?)))).await
+}
+
+pub(super) async fn remove(
+    State(context): State<Context>,
+    Extension(peer): Extension<Peer>,
+    BusName(name): BusName,
+    QueryOf(query): QueryOf<RemoveQuery>,
+) -> Result<Json<RemovedBus>, ApiError> {
+    let removed = blocking(move || remove_unless_used(name, query.force)).await?;
+    tracing::info!(
+        bus = removed.removed,
+        attached = removed.participants.len(),
+        uid = peer.uid,
+        pid = peer.pid,
+        "removed"
+    );
+    context.shared.watch.wake();
+    Ok(Json(removed))
+}
+
+/// Removes a bus that nobody alive is attached to, or any bus when forced. What cannot be opened
+/// holds nobody that could be asked.
+fn remove_unless_used(name: String, force: bool) -> Result<RemovedBus, ApiError> {
+    let participants = match busway::Bus::open(&name) {
+        Ok(bus) => BusDetail::read(&bus)
+            .participants()
+            .filter(|p| p.alive)
+            .cloned()
+            .collect(),
+        Err(error @ busway::Error::NotFound { .. }) => return Err(error.into()),
+        Err(_) => Vec::new(),
+    };
+    if !force && !participants.is_empty() {
+        let message = format!("bus {name:?} is in use by {}", holders(&participants));
+        let hint = "end them first, or remove it all the same with ?force=true";
+        return Err(ApiError::new(StatusCode::CONFLICT, "in_use", message).with_hint(hint));
+    }
+    busway::Bus::remove(&name)?;
+    Ok(RemovedBus {
+        removed: name,
+        participants,
+    })
+}
+
+/// The first few of those who are attached, in words.
+fn holders(participants: &[Participant]) -> String {
+    const NAMED_MAX: usize = 4;
+    let named: Vec<String> = participants
+        .iter()
+        .take(NAMED_MAX)
+        .map(|p| format!("{} {:?} (process {})", p.role, p.name, p.pid))
+        .collect();
+    let rest = participants.len().saturating_sub(NAMED_MAX);
+    let more = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
+    named.join(", ") + &more
+}
+
+pub(super) async fn participants_of(
+    BusName(name): BusName,
+) -> Result<Json<ParticipantList>, ApiError> {
+    blocking(move || {
+        let detail = BusDetail::read(&busway::Bus::open(&name)?);
+        Ok(Json(ParticipantList {
+            participants: detail.participants().cloned().collect(),
+        }))
+    })
+    .await
+}
+
+pub(super) async fn participants() -> Result<Json<ParticipantList>, ApiError> {
+    blocking(|| {
+        let mut participants = Vec::new();
+        each_bus(|_, opened| {
+            if let Ok(bus) = opened {
+                participants.extend(BusDetail::read(&bus).participants().cloned());
+            }
+        })?;
+        Ok(Json(ParticipantList { participants }))
+    })
+    .await
+}
+
+/// Opens every bus of the host in turn; one that goes meanwhile is left out.
+fn each_bus(
+    mut visit: impl FnMut(&str, Result<busway::Bus, busway::Error>),
+) -> Result<(), ApiError> {
+    for name in busway::Bus::list()? {
+        match busway::Bus::open(&name) {
+            Err(busway::Error::NotFound { .. }) => {}
+            opened => visit(&name, opened),
+        }
+    }
+    Ok(())
+}
+
+/// Runs on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            let message = format!("the work for this request broke off: {error}");
+            Err(ApiError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                message,
+            ))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The HTTP side of the daemon.
+//!
+//! ```text
+//! serve    accepts connections, bounds them, ends them when the daemon ends
+//! access   who is at the other end, and what they may do
+//! routes   which handler answers what; the limits of a request; 404, 405, timeouts as JSON
+//! buses, service     the handlers
+//! extract  bodies, paths and queries, refused as JSON
+//! error    an error answer: status, code, message, hint
+//! ```
+//!
+//! The handlers keep nothing: every answer is read from the segments when it is asked for, so that
+//! it is as true after a restart as before, and whoever else creates or removes buses is seen.
+
+mod access;
+mod buses;
+mod error;
+mod extract;
+mod routes;
+mod serve;
+mod service;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub(crate) use access::Access;
+pub use routes::routes;
+pub(crate) use serve::serve;
+
+use crate::watch::WatchHandle;
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct Context {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    access: Access,
+    watch: WatchHandle,
+    runtime_dir: PathBuf,
+    config_file: Option<PathBuf>,
+    started: Instant,
+}
+
+impl Context {
+    pub(crate) fn new(
+        access: Access,
+        watch: WatchHandle,
+        runtime_dir: PathBuf,
+        config_file: Option<PathBuf>,
+    ) -> Self {
+        let started = Instant::now();
+        let shared = Shared {
+            access,
+            watch,
+            runtime_dir,
+            config_file,
+            started,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Version, health, and the interface's own description.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+
+use super::Context;
+use crate::api::{API_VERSION, Health, HealthStatus, Version};
+use crate::runtime_dir::own_uid;
+
+/// A watch that has not looked for this long is stuck: it looks several times a second.
+const WATCH_AGE_MAX: Duration = Duration::from_secs(5);
+
+/// The interface in OpenAPI 3.1.
+pub(super) const OPENAPI: &str = include_str!("../openapi.json");
+
+pub(super) async fn version() -> Json<Version> {
+    Json(Version {
+        name: "busd".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        api: API_VERSION.to_owned(),
+        layout_version: busway::LAYOUT_VERSION,
+    })
+}
+
+pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
+    let shared = &context.shared;
+    let watch = shared.watch.report();
+    let keeps_up = watch.age < WATCH_AGE_MAX;
+    Json(Health {
+        status: if keeps_up {
+            HealthStatus::Ok
+        } else {
+            HealthStatus::Degraded
+        },
+        pid: std::process::id(),
+        uid: own_uid(),
+        uptime_ms: milliseconds(shared.started.elapsed()),
+        runtime_dir: shared.runtime_dir.display().to_string(),
+        config_file: shared
+            .config_file
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        buses: watch.buses,
+        unreadable: watch.unreadable,
+        participants: watch.participants,
+        seats_recovered: watch.seats_recovered,
+        watch_age_ms: milliseconds(watch.age),
+    })
+}
+
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

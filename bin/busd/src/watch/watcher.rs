@@ -1,0 +1,387 @@
+//! The watch's thread: what is looked at, when, and what is done about it.
+//!
+//! | when | what |
+//! |---|---|
+//! | a process ends | the seats it held are recovered, with growing pauses until its lock is free |
+//! | every 200 ms, or when asked | new and removed segments; buses whose seats changed |
+//! | every 2 s | every attached seat is proved alive, for those whom no pidfd speaks of |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use busway::{Bus, Error, Participant, Role};
+
+use super::adopted::Adopted;
+use super::listing::{Listing, inode};
+use super::processes::Processes;
+use super::{Counts, Shared};
+
+/// Time between two looks at what exists and who is attached.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Time between two proofs that those who are attached are alive.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+/// First pause when a dead process's lock is not yet free; each further one is twice as long.
+const RETRY_FIRST: Duration = Duration::from_millis(1);
+/// Longest such pause.
+const RETRY_LONGEST: Duration = Duration::from_millis(64);
+/// After this long the sweep takes over. A process with hundreds of gigabytes takes that long.
+const RETRY_FOR: Duration = Duration::from_secs(10);
+/// Longest time between two attempts to open a segment that could not be opened.
+const REOPEN_LONGEST: Duration = Duration::from_secs(5);
+
+/// Everything that the thread owns.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    processes: Processes,
+    listing: Listing,
+    buses: BTreeMap<String, Adopted>,
+    unreadable: BTreeMap<String, Unreadable>,
+    deaths: Vec<Death>,
+    next_look: Instant,
+    next_sweep: Instant,
+    seats_recovered: u64,
+    /// What the service manager was told last.
+    announced: Option<Counts>,
+}
+
+/// A segment that could not be opened; it may be half created.
+struct Unreadable {
+    next_try: Instant,
+    pause: Duration,
+    reason: String,
+    is_logged: bool,
+}
+
+/// A process that has ended and whose seats are not yet recovered.
+struct Death {
+    pid: u32,
+    since: Instant,
+    next_try: Instant,
+    pause: Duration,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>) -> io::Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            processes: Processes::new(&shared.waker)?,
+            shared,
+            listing: Listing::default(),
+            buses: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            deaths: Vec::new(),
+            next_look: now,
+            next_sweep: now + SWEEP_INTERVAL,
+            seats_recovered: 0,
+            announced: None,
+        })
+    }
+
+    /// The first look, before anybody is served.
+    pub(super) fn adopt_all(&mut self) {
+        self.look();
+        self.recover_due();
+        self.report();
+    }
+
+    /// Watches until told to stop.
+    pub(super) fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            let retries = self.deaths.iter().map(|death| death.next_try);
+            let next = retries.chain([self.next_look]).min().unwrap_or(now);
+            let woken = self
+                .processes
+                .wait(&self.shared.waker, next.duration_since(now));
+            if self.shared.lock().stop {
+                return;
+            }
+            for pid in woken.ended {
+                self.note_death(pid);
+            }
+            if woken.asked || Instant::now() >= self.next_look {
+                self.look();
+            }
+            self.recover_due();
+            self.report();
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.next_look = now + LOOK_INTERVAL;
+        if self.listing.may_have_changed() {
+            self.relist();
+        }
+        self.retry_unreadable(now);
+        let mut is_changed = false;
+        for (name, adopted) in &mut self.buses {
+            is_changed |= look_at(name, adopted, &mut self.seats_recovered);
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            for (name, adopted) in &mut self.buses {
+                if adopted.attached().next().is_some() {
+                    is_changed |= recover(name, adopted, &mut self.seats_recovered);
+                }
+            }
+        }
+        if is_changed {
+            self.watch_processes();
+        }
+    }
+
+    /// Adopts what is new, forgets what is gone.
+    fn relist(&mut self) {
+        let names: BTreeSet<String> = match Bus::list() {
+            Ok(names) => names.into_iter().collect(),
+            Err(error) => {
+                tracing::warn!(%error, "cannot list the segments");
+                return;
+            }
+        };
+        self.unreadable.retain(|name, _| names.contains(name));
+        let gone = |name: &String, adopted: &Adopted| inode(name) != Some(adopted.inode);
+        let removed: Vec<String> = self
+            .buses
+            .iter()
+            .filter(|(name, adopted)| gone(name, adopted))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in &removed {
+            self.buses.remove(name);
+            tracing::info!(bus = name, "bus is gone");
+        }
+        for name in names {
+            if !self.buses.contains_key(&name) && !self.unreadable.contains_key(&name) {
+                self.adopt(name);
+            }
+        }
+        if !removed.is_empty() {
+            self.watch_processes();
+        }
+    }
+
+    fn adopt(&mut self, name: String) {
+        let before = inode(&name);
+        let opened = Bus::open(&name);
+        match (opened, before) {
+            (Ok(bus), Some(found)) if inode(&name) == before => {
+                let adopted = Adopted::new(bus, found);
+                tracing::info!(bus = name, bytes = adopted.segment_bytes(), "watching");
+                self.unreadable.remove(&name);
+                self.buses.insert(name, adopted);
+            }
+            // Gone or replaced while we looked: the directory has changed, so the next look lists
+            // again.
+            (Ok(_) | Err(Error::NotFound { .. }), _) => {
+                self.unreadable.remove(&name);
+            }
+            (Err(error), _) => self.note_unreadable(name, error.to_string()),
+        }
+    }
+
+    /// The first failure is kept quiet: a segment that is being created cannot be opened either.
+    fn note_unreadable(&mut self, name: String, reason: String) {
+        let now = Instant::now();
+        let Some(known) = self.unreadable.get_mut(&name) else {
+            let (next_try, pause) = (now + LOOK_INTERVAL, LOOK_INTERVAL);
+            self.unreadable.insert(
+                name,
+                Unreadable {
+                    next_try,
+                    pause,
+                    reason,
+                    is_logged: false,
+                },
+            );
+            return;
+        };
+        if !known.is_logged || known.reason != reason {
+            tracing::warn!(bus = name, reason, "cannot open this segment");
+        }
+        known.is_logged = true;
+        known.reason = reason;
+        known.pause = (known.pause * 2).min(REOPEN_LONGEST);
+        known.next_try = now + known.pause;
+    }
+
+    fn retry_unreadable(&mut self, now: Instant) {
+        let due: Vec<String> = self
+            .unreadable
+            .iter()
+            .filter(|(_, unreadable)| now >= unreadable.next_try)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.adopt(name);
+        }
+    }
+
+    /// Watches the processes that are attached now; those that have ended already are dead.
+    fn watch_processes(&mut self) {
+        let pids = self
+            .buses
+            .values()
+            .flat_map(Adopted::attached)
+            .map(|who| who.pid)
+            .collect();
+        for pid in self.processes.watch_only(&pids) {
+            self.note_death(pid);
+        }
+    }
+
+    fn note_death(&mut self, pid: u32) {
+        let now = Instant::now();
+        if self.deaths.iter().all(|death| death.pid != pid) {
+            self.deaths.push(Death {
+                pid,
+                since: now,
+                next_try: now,
+                pause: RETRY_FIRST,
+            });
+        }
+    }
+
+    /// Recovers the seats of dead processes whose next attempt is due.
+    fn recover_due(&mut self) {
+        let now = Instant::now();
+        let mut is_changed = false;
+        let mut deaths = std::mem::take(&mut self.deaths);
+        deaths.retain_mut(|death| {
+            if now < death.next_try {
+                return true;
+            }
+            let mut is_left = false;
+            for (name, adopted) in &mut self.buses {
+                let holds = |adopted: &Adopted| adopted.attached().any(|who| who.pid == death.pid);
+                if holds(adopted) {
+                    is_changed |= look_at(name, adopted, &mut self.seats_recovered);
+                    is_changed |= recover(name, adopted, &mut self.seats_recovered);
+                    is_left |= holds(adopted);
+                }
+            }
+            if is_left && now.duration_since(death.since) > RETRY_FOR {
+                let pid = death.pid;
+                tracing::warn!(
+                    pid,
+                    "ended, and its seats are still locked; looking on slowly"
+                );
+                return false;
+            }
+            death.next_try = now + death.pause;
+            death.pause = (death.pause * 2).min(RETRY_LONGEST);
+            is_left
+        });
+        self.deaths.append(&mut deaths);
+        if is_changed {
+            self.watch_processes();
+        }
+    }
+
+    /// Tells the handles, and the service manager when something changed.
+    fn report(&mut self) {
+        let participants: usize = self.buses.values().map(|bus| bus.attached().count()).sum();
+        let counts = Counts {
+            buses: self.buses.len() as u64,
+            unreadable: self.unreadable.len() as u64,
+            participants: participants as u64,
+            seats_recovered: self.seats_recovered,
+        };
+        let mut state = self.shared.lock();
+        state.counts = counts;
+        state.looked = Instant::now();
+        drop(state);
+        if self.announced != Some(counts) {
+            self.announced = Some(counts);
+            let status = format!("{} buses, {participants} participants", counts.buses);
+            // Without a service manager this does nothing; one that does not listen is no reason
+            // to stop.
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(&status)]);
+        }
+    }
+}
+
+/// Looks at one bus and logs what changed. Says whether anything did.
+fn look_at(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
+    let Some(changes) = adopted.look() else {
+        return false;
+    };
+    for who in &changes.attached {
+        tracing::info!(
+            bus = name,
+            role = who.role.name(),
+            seat = who.seat,
+            pid = who.pid,
+            uid = who.uid,
+            name = who.name,
+            "attached"
+        );
+    }
+    for who in &changes.gone {
+        let message = if changes.recovered_by_peers > 0 && !is_running(who) {
+            "died; a peer has given its seat back"
+        } else {
+            "detached"
+        };
+        tracing::info!(
+            bus = name,
+            role = who.role.name(),
+            seat = who.seat,
+            pid = who.pid,
+            uid = who.uid,
+            name = who.name,
+            "{message}"
+        );
+    }
+    if changes.any_dead {
+        recover(name, adopted, seats_recovered);
+    }
+    true
+}
+
+/// Gives back the seats of the dead of one bus and logs each. Says whether there were any.
+fn recover(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
+    let recovered = adopted.recover();
+    for seat in &recovered {
+        *seats_recovered += 1;
+        let role = seat.role.name();
+        match seat.role {
+            Role::Producer => tracing::warn!(
+                bus = name,
+                role,
+                seat = seat.seat,
+                lane = seat.seat,
+                pid = seat.pid,
+                uid = seat.uid,
+                name = seat.name,
+                position = seat.position,
+                "died; its lane is free again, and what it published stays readable"
+            ),
+            Role::Consumer => tracing::warn!(
+                bus = name,
+                role,
+                seat = seat.seat,
+                pid = seat.pid,
+                uid = seat.uid,
+                name = seat.name,
+                "died; its seat is free again, and it holds nobody up any more"
+            ),
+        }
+    }
+    !recovered.is_empty()
+}
+
+/// Whether a process of this number runs; for the words of the log, not as proof.
+fn is_running(who: &Participant) -> bool {
+    let pid = i32::try_from(who.pid).ok().filter(|pid| *pid > 0);
+    pid.and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| {
+            !matches!(
+                rustix::process::test_kill_process(pid),
+                Err(rustix::io::Errno::SRCH)
+            )
+        })
+}
