@@ -1,0 +1,176 @@
+//! One mapped region, and references into it that keep it mapped.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+
+use crate::layout::geometry::Region;
+use crate::layout::words::{ControlWords, CursorWords, LaneWords, SeatWords};
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    ReadWrite,
+}
+
+/// A region of a segment in this process's memory. Unmapped when the last reference goes.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    /// Invariant: `base .. base + bytes` is one live shared mapping that only `drop` ends.
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: a Mapping is an address range; what is in it is reached only through the references below,
+// each of which says for itself what it may do from which thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Maps a region. A region of no bytes takes a page nobody uses, so that callers need no case.
+    ///
+    /// The mapping is not inherited by a forked child (`MADV_DONTFORK`).
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub(crate) fn new(file: &File, region: Region, access: Access) -> io::Result<Arc<Self>> {
+        let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        let bytes = usize::try_from(region.bytes).map_err(invalid)?;
+        let length = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
+        let offset = i64::try_from(region.offset).map_err(invalid)?;
+        let protection = match access {
+            Access::Read => ProtFlags::PROT_READ,
+            Access::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+        };
+        // SAFETY: no address is asked for, so no existing mapping is replaced.
+        let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
+        let mapping = Self { base: base.cast(), bytes: length.get() };
+        // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
+        unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
+        Ok(Arc::new(mapping))
+    }
+
+    /// The address of `bytes` bytes at `offset`, if they lie in the mapping at that alignment.
+    pub(crate) fn range(&self, offset: u64, bytes: u64, align: usize) -> Option<NonNull<u8>> {
+        let offset = usize::try_from(offset).ok()?;
+        let bytes = usize::try_from(bytes).ok()?;
+        if offset.checked_add(bytes)? > self.bytes {
+            return None;
+        }
+        // SAFETY: offset is within the mapping, which is one allocation (checked above).
+        let pointer = unsafe { self.base.add(offset) };
+        pointer.addr().get().is_multiple_of(align).then_some(pointer)
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the mapping made in `new`; every reference into it holds an Arc of
+        // this value, so none is left. An error would mean a range that is not mapped: nothing to
+        // undo.
+        let _unmapped = unsafe { munmap(self.base.cast(), self.bytes) };
+    }
+}
+
+/// Types made of atomics alone, so that a shared reference to memory that other processes store to
+/// is sound whatever they store.
+///
+/// # Safety
+/// The type is `repr(C)` or a primitive, has no padding, and every field is an atomic integer or an
+/// array of them.
+pub(crate) unsafe trait SharedWords {}
+
+// SAFETY: an atomic.
+unsafe impl SharedWords for AtomicU64 {}
+// SAFETY: repr(C), fields are atomics, size asserted beside the type.
+unsafe impl SharedWords for LaneWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for ControlWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for SeatWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for CursorWords {}
+
+/// A reference to shared words that keeps their mapping alive.
+#[derive(Debug)]
+pub(crate) struct Shared<T: SharedWords> {
+    /// Invariant: valid and aligned for `T` as long as `mapping` lives.
+    pointer: NonNull<T>,
+    mapping: Arc<Mapping>,
+}
+
+// SAFETY: gives out only `&T`, and T is made of atomics, which are Sync.
+unsafe impl<T: SharedWords> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T: SharedWords> Sync for Shared<T> {}
+
+impl<T: SharedWords> Shared<T> {
+    /// The words at `offset` bytes into the mapping; `None` when they do not lie in it.
+    pub(crate) fn at(mapping: &Arc<Mapping>, offset: u64) -> Option<Self> {
+        let bytes = u64::try_from(size_of::<T>()).ok()?;
+        let pointer = mapping.range(offset, bytes, align_of::<T>())?.cast();
+        Some(Self { pointer, mapping: Arc::clone(mapping) })
+    }
+}
+
+impl<T: SharedWords> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self { pointer: self.pointer, mapping: Arc::clone(&self.mapping) }
+    }
+}
+
+impl<T: SharedWords> Deref for Shared<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: valid, aligned and alive by the field's invariant; every bit pattern is a T, and
+        // other processes' stores are to atomics.
+        unsafe { self.pointer.as_ref() }
+    }
+}
+
+/// An array of shared words that keeps its mapping alive.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedArray {
+    /// Invariant: `len` words from here are valid as long as `_mapping` lives.
+    base: NonNull<AtomicU64>,
+    len: usize,
+    _mapping: Arc<Mapping>,
+    _words: PhantomData<AtomicU64>,
+}
+
+// SAFETY: gives out only slices of atomics.
+unsafe impl Send for SharedArray {}
+// SAFETY: as above.
+unsafe impl Sync for SharedArray {}
+
+impl SharedArray {
+    /// `len` words at `offset` bytes into the mapping; `None` when they do not lie in it.
+    pub(crate) fn at(mapping: &Arc<Mapping>, offset: u64, len: u64) -> Option<Self> {
+        let base = mapping.range(offset, len.checked_mul(8)?, align_of::<AtomicU64>())?.cast();
+        let len = usize::try_from(len).ok()?;
+        Some(Self { base, len, _mapping: Arc::clone(mapping), _words: PhantomData })
+    }
+}
+
+impl Deref for SharedArray {
+    type Target = [AtomicU64];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: valid for `len` words by the field's invariant; atomics have any bit pattern.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+}

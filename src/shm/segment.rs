@@ -1,0 +1,212 @@
+//! The file behind a bus: made whole before it has a name, opened with suspicion.
+//!
+//! A segment is created as an unnamed file (`O_TMPFILE`), allocated, filled, and only then linked
+//! to its name, in one step that fails if the name is taken. A creator that dies before that step
+//! leaves nothing; nobody ever sees half a bus. The file is the one that `shm_open` of the same
+//! name opens. References: open(2), linkat(2), posix_fallocate(3), shm_overview(7).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, fallocate, open};
+use nix::sys::mman::{shm_open, shm_unlink};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{Gid, LinkatFlags, fchown, linkat};
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::mapping::Access;
+use super::name::{self, PREFIX, SHM_DIR};
+use crate::error::Error;
+use crate::layout::header::{Header, HeaderError, RawHeader};
+
+/// An open segment. Each attached end opens one of its own, since the proof of its life is a lock
+/// that belongs to the open file description.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) file: File,
+    pub(crate) name: String,
+    /// Device and inode: tells this file from a later one of the same name.
+    identity: (u64, u64),
+}
+
+/// Who may use a new segment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights {
+    pub(crate) mode: u32,
+    pub(crate) group: Option<u32>,
+}
+
+impl Segment {
+    /// Creates the bus's file with its header and the first words, then gives it its name.
+    ///
+    /// `words` are 8-byte values and the offsets where they go; everything else is zero.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`; in every case nothing is left behind.
+    pub(crate) fn create(
+        name: &str,
+        header: &Header,
+        schema: &[u8],
+        words: &[(u64, u64)],
+        rights: Rights,
+    ) -> Result<Self, Error> {
+        let failed = |action| move |source: io::Error| Error::from_io(name, action, source);
+        // Cheap and clear before anything is allocated; the link below is what decides.
+        if name::path(name).symlink_metadata().is_ok() {
+            return Err(Error::AlreadyExists { name: name.to_owned() });
+        }
+        let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+        let file: File = open(SHM_DIR, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(|errno| Error::from_io(name, "create", errno.into()))?
+            .into();
+        allocate(&file, name, header.geometry.segment_bytes)?;
+        let fixed = header.encode(name, schema);
+        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of"))?;
+        let after = crate::layout::header::FIXED_BYTES;
+        file.write_all_at(schema, after).map_err(failed("write the schema of"))?;
+        for &(offset, word) in words {
+            file.write_all_at(&word.to_le_bytes(), offset).map_err(failed("write"))?;
+        }
+        grant(&file, name, rights)?;
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let target = name::path(name);
+        linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
+            .map_err(|errno| Error::from_io(name, "name", errno.into()))?;
+        Self::of(file, name)
+    }
+
+    /// Opens the bus's file.
+    ///
+    /// # Errors
+    /// `NotFound`, `Permission`, `Corrupt` when it is not a regular file, or `Io`.
+    pub(crate) fn open(name: &str, access: Access) -> Result<Self, Error> {
+        let (flags, action) = match access {
+            Access::Read => (OFlag::O_RDONLY, "read"),
+            Access::ReadWrite => (OFlag::O_RDWR, "attach to"),
+        };
+        let file = shm_open(name::posix(name).as_str(), flags, Mode::empty()).map_err(|errno| {
+            match errno {
+                // O_NOFOLLOW on a symbolic link; a directory opened for writing.
+                Errno::ELOOP | Errno::EISDIR => not_regular(name),
+                _ => Error::from_io(name, action, errno.into()),
+            }
+        })?;
+        Self::of(file.into(), name)
+    }
+
+    /// Opens the same file again: a new description, with locks of its own.
+    ///
+    /// # Errors
+    /// `NotFound` when the name is gone or stands for another bus by now; as `open` otherwise.
+    pub(crate) fn reopen(&self, access: Access) -> Result<Self, Error> {
+        let again = Self::open(&self.name, access)?;
+        if again.identity == self.identity {
+            Ok(again)
+        } else {
+            Err(Error::NotFound { name: self.name.clone() })
+        }
+    }
+
+    fn of(file: File, name: &str) -> Result<Self, Error> {
+        let meta =
+            file.metadata().map_err(|source| Error::from_io(name, "look at", source))?;
+        if !meta.is_file() {
+            return Err(not_regular(name));
+        }
+        Ok(Self { file, name: name.to_owned(), identity: (meta.dev(), meta.ino()) })
+    }
+
+    /// Reads and checks the header; returns it with the schema document.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Incompatible` or `Io`.
+    pub(crate) fn header(&self) -> Result<(Header, Vec<u8>), Error> {
+        let corrupt = |reason: String| Error::Corrupt { name: self.name.clone(), reason };
+        let refused = |error| match error {
+            HeaderError::Corrupt(reason) => corrupt(reason),
+            HeaderError::Incompatible(reason) => {
+                Error::Incompatible { name: self.name.clone(), reason }
+            }
+        };
+        let short = |source: io::Error| match source.kind() {
+            io::ErrorKind::UnexpectedEof => corrupt("the file is shorter than a header".to_owned()),
+            _ => Error::Io { action: "read the segment header", source },
+        };
+        let mut raw = RawHeader::new_zeroed();
+        self.file.read_exact_at(raw.as_mut_bytes(), 0).map_err(short)?;
+        let schema_bytes = raw.schema_bytes().map_err(refused)?;
+        let mut schema = vec![0; usize::try_from(schema_bytes).unwrap_or(0)];
+        let after = crate::layout::header::FIXED_BYTES;
+        self.file.read_exact_at(&mut schema, after).map_err(short)?;
+        let bytes = self
+            .file
+            .metadata()
+            .map_err(|source| Error::Io { action: "read the segment's size", source })?
+            .len();
+        let header = raw.check(&self.name, &schema, bytes).map_err(refused)?;
+        Ok((header, schema))
+    }
+
+    /// Whether the bus's name still stands for this file.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
+    }
+}
+
+/// Takes the name away. Whoever has the file open keeps it.
+///
+/// # Errors
+/// `NotFound`, `Permission` or `Io`.
+pub(crate) fn unlink(name: &str) -> Result<(), Error> {
+    shm_unlink(name::posix(name).as_str())
+        .map_err(|errno| Error::from_io(name, "remove", errno.into()))
+}
+
+/// The names of all files that look like buses, sorted.
+///
+/// # Errors
+/// `Io` when the directory cannot be read.
+pub(crate) fn list() -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Io { action: "list shared memory", source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(SHM_DIR).map_err(failed)? {
+        let file_name = entry.map_err(failed)?.file_name();
+        let name = file_name.to_str().and_then(|text| text.strip_prefix(PREFIX));
+        names.extend(name.filter(|name| name::check_name(name).is_ok()).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn not_regular(name: &str) -> Error {
+    Error::Corrupt { name: name.to_owned(), reason: "it is not a regular file".to_owned() }
+}
+
+/// Allocates every page now, so that a full /dev/shm is an error here and not a signal later.
+fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
+    let no_space = || Error::NoSpace { name: name.to_owned(), bytes };
+    let length = i64::try_from(bytes).map_err(|_| no_space())?;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, length) {
+            Ok(()) => return Ok(()),
+            // A signal may interrupt a long allocation; what was allocated stays, so the retry
+            // makes progress.
+            Err(Errno::EINTR) => {}
+            Err(Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG) => return Err(no_space()),
+            Err(errno) => return Err(Error::from_io(name, "allocate", errno.into())),
+        }
+    }
+}
+
+/// Sets group and mode exactly as asked for, whatever the umask.
+fn grant(file: &File, name: &str, rights: Rights) -> Result<(), Error> {
+    if let Some(group) = rights.group {
+        fchown(file, None, Some(Gid::from_raw(group)))
+            .map_err(|errno| Error::from_io(name, "give a group to", errno.into()))?;
+    }
+    fchmod(file, Mode::from_bits_truncate(rights.mode))
+        .map_err(|errno| Error::from_io(name, "set the mode of", errno.into()))
+}
