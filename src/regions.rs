@@ -1,0 +1,295 @@
+//! A segment's regions as typed words: the floor between bytes and protocols.
+//!
+//! Each end maps what its role needs, with the least access that its role can do with:
+//!
+//! | role | control | cursors | heads | order | data |
+//! |---|---|---|---|---|---|
+//! | producer | rw | r | rw | rw | rw, its own lane |
+//! | consumer | rw | rw | r | rw | r |
+//! | recovery | rw | r | rw | rw | - |
+//! | observer, statistics | r | r | r | r | r |
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::lane::Gates;
+use crate::layout::geometry::{Geometry, Region};
+use crate::layout::header::Header;
+use crate::layout::words::{ControlWords, CursorWords, LANE_WORDS_BYTES, LaneWords, SeatWords};
+use crate::order::{Laps, OrderWords};
+use crate::participant::Role;
+use crate::shm::mapping::{Access, Mapping, Shared, SharedArray};
+use crate::shm::segment::Segment;
+use crate::shm::slots::Slots;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Who maps, which decides what is writable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    Producer,
+    Consumer,
+    Recovery,
+    Observer,
+}
+
+impl View {
+    /// The access that the file has to be opened with.
+    pub(crate) fn file(self) -> Access {
+        if self == Self::Observer { Access::Read } else { Access::ReadWrite }
+    }
+
+    fn control(self) -> Access {
+        self.file()
+    }
+
+    fn cursors(self) -> Access {
+        if self == Self::Consumer { Access::ReadWrite } else { Access::Read }
+    }
+
+    fn heads(self) -> Access {
+        if matches!(self, Self::Producer | Self::Recovery) {
+            Access::ReadWrite
+        } else {
+            Access::Read
+        }
+    }
+
+    fn order(self) -> Access {
+        self.file()
+    }
+}
+
+/// The regions of one bus that every role maps; the data is mapped apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Regions {
+    pub(crate) geometry: Geometry,
+    pub(crate) origin: u64,
+    pub(crate) words: Shared<ControlWords>,
+    pub(crate) cursors: Cursors,
+    control: Arc<Mapping>,
+    heads: Arc<Mapping>,
+    entries: SharedArray,
+}
+
+impl Regions {
+    /// Maps them.
+    ///
+    /// # Errors
+    /// `Io` when the system refuses a mapping.
+    pub(crate) fn map(segment: &Segment, header: &Header, view: View) -> Result<Self, Error> {
+        let geometry = header.geometry;
+        let map = |region: Region, access| map(segment, region, access);
+        let control = map(geometry.control, view.control())?;
+        let cursors = map(geometry.cursors, view.cursors())?;
+        let heads = map(geometry.heads, view.heads())?;
+        let order = map(geometry.order, view.order())?;
+        let outside = || outside(segment);
+        Ok(Self {
+            geometry,
+            origin: header.origin,
+            words: Shared::at(&control, 0).ok_or_else(outside)?,
+            cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
+            control,
+            heads,
+            entries: SharedArray::at(&order, 0, geometry.order_capacity).ok_or_else(outside)?,
+        })
+    }
+
+    /// A participant's seat; `None` when the bus has no such seat.
+    pub(crate) fn seat(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        let offset = match role {
+            Role::Producer => self.geometry.producer_seat(seat),
+            Role::Consumer => self.geometry.consumer_seat(seat),
+        };
+        let known = seat < self.seats(role);
+        Shared::at(&self.control, offset - self.geometry.control.offset).filter(|_| known)
+    }
+
+    /// How many seats the bus has for a role.
+    pub(crate) fn seats(&self, role: Role) -> u32 {
+        match role {
+            Role::Producer => self.geometry.shape.lanes,
+            Role::Consumer => self.geometry.shape.consumers,
+        }
+    }
+
+    /// A lane's words; `None` when the bus has no such lane.
+    pub(crate) fn lane(&self, lane: u32) -> Option<Shared<LaneWords>> {
+        let known = lane < self.geometry.shape.lanes;
+        Shared::at(&self.heads, u64::from(lane) * LANE_WORDS_BYTES).filter(|_| known)
+    }
+
+    /// The words that gate a lane.
+    pub(crate) fn gates(&self, lane: u32) -> LaneGates {
+        LaneGates { words: self.words.clone(), cursors: self.cursors.clone(), lane }
+    }
+
+    /// Whether the bus has been removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        // ORDERING: acquire, pairs with the release store in `Bus::remove`.
+        self.words.removed.load(Ordering::Acquire) != 0
+    }
+
+    /// The order ring's words.
+    pub(crate) fn order(&self) -> OrderMemory {
+        OrderMemory {
+            words: self.words.clone(),
+            cursors: self.cursors.clone(),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// The order ring's geometry.
+    pub(crate) fn laps(&self) -> Laps {
+        Laps::new(self.geometry.order_capacity, self.origin)
+    }
+}
+
+/// The data of one lane.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneData {
+    pub(crate) slots: Slots,
+    /// The ticket of the run that starts in each slot; empty unless `ordered`.
+    pub(crate) tickets: SharedArray,
+}
+
+/// Maps one lane's data for its producer.
+///
+/// # Errors
+/// `Io` when the system refuses the mapping.
+pub(crate) fn map_lane(
+    segment: &Segment,
+    geometry: &Geometry,
+    lane: u32,
+) -> Result<LaneData, Error> {
+    let offset = geometry.data.offset + u64::from(lane) * geometry.lane_bytes;
+    let region = Region { offset, bytes: geometry.lane_bytes };
+    let mapping = map(segment, region, Access::ReadWrite)?;
+    lane_data(&mapping, geometry, 0).ok_or_else(|| outside(segment))
+}
+
+/// Maps all lanes' data, read-only.
+///
+/// # Errors
+/// `Io` when the system refuses the mapping.
+pub(crate) fn map_lanes(segment: &Segment, geometry: &Geometry) -> Result<Vec<LaneData>, Error> {
+    let mapping = map(segment, geometry.data, Access::Read)?;
+    (0..u64::from(geometry.shape.lanes))
+        .map(|lane| lane_data(&mapping, geometry, lane * geometry.lane_bytes))
+        .collect::<Option<_>>()
+        .ok_or_else(|| outside(segment))
+}
+
+fn lane_data(mapping: &Arc<Mapping>, geometry: &Geometry, offset: u64) -> Option<LaneData> {
+    let capacity = geometry.shape.capacity;
+    let tickets = if geometry.order_capacity > 0 { capacity } else { 0 };
+    Some(LaneData {
+        slots: Slots::at(mapping, offset, capacity, geometry.stride_bytes)?,
+        tickets: SharedArray::at(mapping, offset + geometry.tickets_offset, tickets)?,
+    })
+}
+
+fn map(segment: &Segment, region: Region, access: Access) -> Result<Arc<Mapping>, Error> {
+    Mapping::new(&segment.file, region, access)
+        .map_err(|source| Error::Io { action: "map the segment", source })
+}
+
+fn outside(segment: &Segment) -> Error {
+    Error::Corrupt {
+        name: segment.name.clone(),
+        reason: "its words do not lie in its regions".to_owned(),
+    }
+}
+
+/// Every consumer's row of cursors.
+#[derive(Clone, Debug)]
+pub(crate) struct Cursors {
+    rows: Arc<[Row]>,
+}
+
+/// One consumer's cursors.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) words: Shared<CursorWords>,
+    /// Positions below are read, lane by lane.
+    pub(crate) positions: SharedArray,
+    /// Frames lost, lane by lane.
+    pub(crate) losses: SharedArray,
+}
+
+impl Cursors {
+    fn of(mapping: &Arc<Mapping>, geometry: &Geometry) -> Option<Self> {
+        let lanes = geometry.shape.lanes.into();
+        let row = |consumer: u32| -> Option<Row> {
+            let offset = u64::from(consumer) * geometry.row_bytes;
+            let positions = offset + crate::layout::words::CURSOR_WORDS_BYTES;
+            Some(Row {
+                words: Shared::at(mapping, offset)?,
+                positions: SharedArray::at(mapping, positions, lanes)?,
+                losses: SharedArray::at(mapping, offset + geometry.losses_offset(), lanes)?,
+            })
+        };
+        let rows = (0..geometry.shape.consumers).map(row).collect::<Option<_>>()?;
+        Some(Self { rows })
+    }
+
+    /// A consumer's row; `None` when the bus has no such consumer.
+    #[inline]
+    pub(crate) fn row(&self, consumer: u32) -> Option<&Row> {
+        self.rows.get(usize::try_from(consumer).ok()?)
+    }
+}
+
+/// What gates one lane.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneGates {
+    words: Shared<ControlWords>,
+    cursors: Cursors,
+    lane: u32,
+}
+
+impl Gates for LaneGates {
+    fn attached(&self) -> &AtomicU64 {
+        &self.words.consumers
+    }
+
+    fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
+        self.cursors.row(consumer)?.positions.get(usize::try_from(self.lane).ok()?)
+    }
+}
+
+/// The order ring in a segment.
+#[derive(Clone, Debug)]
+pub(crate) struct OrderMemory {
+    words: Shared<ControlWords>,
+    cursors: Cursors,
+    entries: SharedArray,
+}
+
+impl OrderWords for OrderMemory {
+    #[inline]
+    fn tail(&self) -> &AtomicU64 {
+        &self.words.order_tail
+    }
+
+    #[inline]
+    fn entries(&self) -> &[AtomicU64] {
+        &self.entries
+    }
+
+    fn attached(&self) -> &AtomicU64 {
+        &self.words.consumers
+    }
+
+    fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
+        Some(&self.cursors.row(consumer)?.words.order_cursor)
+    }
+
+    fn patience_ns(&self) -> &AtomicU64 {
+        &self.words.patience_ns
+    }
+
+    fn punches(&self) -> &AtomicU64 {
+        &self.words.punches
+    }
+}

@@ -1,0 +1,192 @@
+//! Seats: who is attached, proof that they live, and giving back what the dead held.
+//!
+//! A seat is taken by taking the kernel's lock on its byte of the segment (`shm::lock`), which at
+//! most one open file description can hold, and which outlives the holder by exactly as long as the
+//! holder could still store to the segment. What the seat's words say is for display and for
+//! cleaning up; the lock alone decides.
+//!
+//! | seat's lock | seat's state | meaning |
+//! |---|---|---|
+//! | held | taken | attached |
+//! | held | free | attaching, detaching or being recovered |
+//! | free | taken | its holder died: whoever takes the lock recovers it first |
+//! | free | free | free |
+
+pub(crate) mod recovery;
+
+use std::fs::File;
+
+use nix::unistd::Uid;
+
+use crate::error::Error;
+use crate::layout::words::SeatWords;
+use crate::participant::{Participant, Role};
+use crate::regions::Regions;
+use crate::shm::lock;
+use crate::shm::mapping::Shared;
+use crate::shm::segment::Segment;
+use crate::sync::{Ordering, clock};
+
+/// Bits of the state below the epoch.
+const EPOCH_SHIFT: u32 = 8;
+/// State: nobody's.
+const FREE: u64 = 0;
+/// State: somebody's.
+const TAKEN: u64 = 1;
+/// Bytes of a participant's name; longer ones are cut.
+const NAME_BYTES: usize = 32;
+/// How often a newcomer goes round all seats before it reports that none is free: a second time,
+/// since a seat under recovery looks taken for some microseconds.
+const ROUNDS: u32 = 3;
+
+/// A seat that this process holds. The lock goes with the segment's file and mappings.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) index: u32,
+    pub(crate) words: Shared<SeatWords>,
+}
+
+impl Seat {
+    /// Takes any free seat of a role, recovering it first if its last holder died in it.
+    ///
+    /// # Errors
+    /// `SeatsTaken` naming the holders; `Io` when locking is refused.
+    pub(crate) fn take(
+        segment: &Segment,
+        regions: &Regions,
+        role: Role,
+        name: &str,
+    ) -> Result<Self, Error> {
+        for round in 0..ROUNDS {
+            if round > 0 {
+                std::thread::yield_now();
+            }
+            for index in 0..regions.seats(role) {
+                let Some(words) = regions.seat(role, index) else { continue };
+                if try_lock(&segment.file, role, index)? {
+                    if is_taken(&words) {
+                        recovery::recover(segment, role, index)?;
+                    }
+                    sit(&words, name);
+                    note_change(regions);
+                    return Ok(Self { index, words });
+                }
+            }
+        }
+        Err(Error::SeatsTaken {
+            name: segment.name.clone(),
+            role: role.name(),
+            holders: participants(segment, regions, role),
+        })
+    }
+
+    /// Marks the seat free. Everything that the role leaves behind has been put in order.
+    pub(crate) fn leave(&self, regions: &Regions) {
+        set_free(&self.words);
+        note_change(regions);
+    }
+}
+
+/// The byte whose lock is proof of life for a seat.
+pub(crate) fn byte(role: Role, index: u32) -> u64 {
+    match role {
+        Role::Producer => index.into(),
+        Role::Consumer => lock::CONSUMER_BYTES + u64::from(index),
+    }
+}
+
+fn try_lock(file: &File, role: Role, index: u32) -> Result<bool, Error> {
+    lock::try_lock(file, byte(role, index))
+        .map_err(|source| Error::Io { action: "lock a seat", source })
+}
+
+/// Whether the seat's state says taken.
+pub(crate) fn is_taken(words: &SeatWords) -> bool {
+    // ORDERING: acquire, pairs with the release store in `sit`; makes the holder's name visible.
+    words.state.load(Ordering::Acquire) & 0xff == TAKEN
+}
+
+/// Writes this process's identity into a seat whose lock it holds.
+fn sit(words: &SeatWords, name: &str) {
+    // ORDERING: relaxed for all of them; published by the release store of the state below.
+    let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
+    words.pid.store(std::process::id(), Ordering::Relaxed);
+    words.uid.store(Uid::effective().as_raw(), Ordering::Relaxed);
+    words.attached_unix_ns.store(clock::unix_ns(), Ordering::Relaxed);
+    let mut bytes = [0_u8; NAME_BYTES];
+    for (to, from) in bytes.iter_mut().zip(cut(name, NAME_BYTES).bytes()) {
+        *to = from;
+    }
+    let (chunks, _) = bytes.as_chunks::<8>();
+    for (word, chunk) in words.name.iter().zip(chunks) {
+        word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
+    }
+    let state = (epoch.wrapping_add(1) << EPOCH_SHIFT) | TAKEN;
+    // ORDERING: release, pairs with the acquire load in `is_taken`.
+    words.state.store(state, Ordering::Release);
+}
+
+/// Keeps the epoch, clears the rest.
+fn set_free(words: &SeatWords) {
+    // ORDERING: relaxed load; only the lock's holder stores here.
+    let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
+    // ORDERING: release; what was put in order before leaving is visible to who sees it free.
+    words.state.store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
+}
+
+/// Tells whoever watches that a seat was taken, left or given back.
+pub(crate) fn note_change(regions: &Regions) {
+    // ORDERING: release, pairs with the acquire load in `Bus::seat_changes`.
+    regions.words.seat_changes.fetch_add(1, Ordering::Release);
+}
+
+/// Who sits in a seat, if anybody. Bytes that are not UTF-8 show as replacement characters.
+pub(crate) fn occupant(
+    segment: &Segment,
+    regions: &Regions,
+    role: Role,
+    seat: u32,
+) -> Option<Participant> {
+    let words = regions.seat(role, seat)?;
+    if !is_taken(&words) {
+        return None;
+    }
+    // ORDERING: relaxed; made visible by `is_taken`. A seat that changes hands meanwhile shows a
+    // mixture, which is display only.
+    let mut bytes = Vec::with_capacity(NAME_BYTES);
+    for word in &words.name {
+        bytes.extend(word.load(Ordering::Relaxed).to_le_bytes());
+    }
+    let name = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    Some(Participant {
+        role,
+        seat,
+        pid: words.pid.load(Ordering::Relaxed),
+        uid: words.uid.load(Ordering::Relaxed),
+        name: String::from_utf8_lossy(name).into_owned(),
+        epoch: words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT,
+        attached_unix_ns: words.attached_unix_ns.load(Ordering::Relaxed),
+        // Where the lock cannot be looked at, nothing proves death.
+        alive: lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true),
+    })
+}
+
+/// Everybody who sits in a seat of a role.
+pub(crate) fn participants(segment: &Segment, regions: &Regions, role: Role) -> Vec<Participant> {
+    (0..regions.seats(role)).filter_map(|seat| occupant(segment, regions, role, seat)).collect()
+}
+
+/// The longest start of `text` that has at most `bytes` bytes and ends between characters.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// The name of this process, as the kernel shows it.
+pub(crate) fn process_name() -> String {
+    std::fs::read_to_string("/proc/self/comm")
+        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+}
