@@ -1,0 +1,338 @@
+//! The options of a new bus, and its making.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::mem::offset_of;
+
+use nix::unistd::Uid;
+
+use super::Bus;
+use crate::error::Error;
+use crate::layout::geometry::{Geometry, Shape};
+use crate::layout::header::Header;
+use crate::layout::words::{ControlWords, LANE_WORDS_BYTES, LaneWords};
+use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
+use crate::order::writer::PATIENCE_NS;
+use crate::schema::Schema;
+use crate::shm::name;
+use crate::shm::segment::{Rights, Segment};
+use crate::sync::clock;
+
+/// Payload bytes of a frame unless asked otherwise: with its header, one cache line.
+const PAYLOAD_BYTES: u32 = 48;
+/// Frames a lane holds unless asked otherwise: 256 KiB of one-line frames, a share of a common L2.
+const CAPACITY_FRAMES: u64 = 4096;
+/// Lanes and consumers unless asked otherwise.
+const LANES: u32 = 8;
+const CONSUMERS: u32 = 8;
+/// Who may use a bus unless asked otherwise: its owner.
+const MODE: u32 = 0o600;
+/// A bus's size at most unless asked otherwise: a slip in one number should not fill the host.
+const SIZE_BYTES_MAX: u64 = 1 << 30;
+
+/// The options of a bus that is to be created.
+///
+/// # Examples
+/// ```
+/// use busway::{Bus, OnFull, Topology};
+///
+/// # let name = format!("doc-options-{}", std::process::id());
+/// let bus = Bus::options()
+///     .topology(Topology::Ordered)
+///     .payload_bytes(32)
+///     .capacity_frames(1024)
+///     .lanes(4)
+///     .on_full(OnFull::Reject)
+///     .create(&name)?;
+/// assert_eq!(bus.info().lanes, 4);
+/// Bus::remove(&name)?;
+/// # Ok::<(), busway::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `create`"]
+pub struct BusOptions {
+    topology: Topology,
+    on_full: OnFull,
+    timestamps: Timestamps,
+    frames: FrameLayout,
+    payload_bytes: Option<u32>,
+    align_bytes: u32,
+    capacity_frames: u64,
+    lanes: Option<u32>,
+    consumers: u32,
+    mode: u32,
+    group: Option<u32>,
+    schema: Option<Schema>,
+    size_bytes_max: u64,
+    if_not_exists: bool,
+    origin: u64,
+}
+
+impl Default for BusOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BusOptions {
+    /// The defaults: topology `lanes`, 8 lanes, 8 consumers, 4096 frames of 48 bytes and a header
+    /// each, `block`, timestamps per batch, mode 0600, at most 1 GiB.
+    pub fn new() -> Self {
+        Self {
+            topology: Topology::Lanes,
+            on_full: OnFull::Block,
+            timestamps: Timestamps::Batch,
+            frames: FrameLayout::Event,
+            payload_bytes: None,
+            align_bytes: 8,
+            capacity_frames: CAPACITY_FRAMES,
+            lanes: None,
+            consumers: CONSUMERS,
+            mode: MODE,
+            group: None,
+            schema: None,
+            size_bytes_max: SIZE_BYTES_MAX,
+            if_not_exists: false,
+            origin: 0,
+        }
+    }
+
+    /// How lanes are used.
+    pub fn topology(mut self, topology: Topology) -> Self {
+        self.topology = topology;
+        self
+    }
+
+    /// What a producer does when its lane is full.
+    pub fn on_full(mut self, on_full: OnFull) -> Self {
+        self.on_full = on_full;
+        self
+    }
+
+    /// When frames are stamped. Bare frames have nowhere to stamp and are never stamped.
+    pub fn timestamps(mut self, timestamps: Timestamps) -> Self {
+        self.timestamps = timestamps;
+        self
+    }
+
+    /// What a slot holds.
+    pub fn frames(mut self, frames: FrameLayout) -> Self {
+        self.frames = frames;
+        self
+    }
+
+    /// Payload bytes of a frame, 1 to 1 MiB. By default the schema's size, or 48.
+    pub fn payload_bytes(mut self, payload_bytes: u32) -> Self {
+        self.payload_bytes = Some(payload_bytes);
+        self
+    }
+
+    /// What slots are aligned to: 8 (default), 16 or 64 bytes.
+    pub fn align_bytes(mut self, align_bytes: u32) -> Self {
+        self.align_bytes = align_bytes;
+        self
+    }
+
+    /// Frames that a lane holds: a power of two from 2 to 2^24.
+    pub fn capacity_frames(mut self, capacity_frames: u64) -> Self {
+        self.capacity_frames = capacity_frames;
+        self
+    }
+
+    /// Producers that can attach at a time: 1 to 256; 1 on a `single` bus.
+    pub fn lanes(mut self, lanes: u32) -> Self {
+        self.lanes = Some(lanes);
+        self
+    }
+
+    /// Consumers that can attach at a time: 1 to 64.
+    pub fn consumers(mut self, consumers: u32) -> Self {
+        self.consumers = consumers;
+        self
+    }
+
+    /// Permission bits of the segment, set exactly so whatever the umask. Attaching takes read and
+    /// write permission; observing takes read permission.
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The group that the segment is given to, by number.
+    pub fn group(mut self, group: u32) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// What the frames mean: stored in the bus, and compared when typed ends attach.
+    pub fn schema(mut self, schema: Schema) -> Self {
+        self.schema = Some(schema);
+        self
+    }
+
+    /// The largest segment that may be created; 1 GiB by default.
+    pub fn size_bytes_max(mut self, size_bytes_max: u64) -> Self {
+        self.size_bytes_max = size_bytes_max;
+        self
+    }
+
+    /// Opens the bus if it exists already and is what these options ask for.
+    pub fn if_not_exists(mut self, if_not_exists: bool) -> Self {
+        self.if_not_exists = if_not_exists;
+        self
+    }
+
+    /// The first position of every lane; 0 by default. Positions wrap at 2^64. Meant for carrying
+    /// on where another bus ended, and for tests of the wrap.
+    pub fn origin(mut self, origin: u64) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// What the segment would take.
+    ///
+    /// # Errors
+    /// [`Error::BadGeometry`].
+    pub fn size_bytes(&self) -> Result<u64, Error> {
+        Ok(self.geometry()?.0.segment_bytes)
+    }
+
+    /// Creates the bus.
+    ///
+    /// Memory is allocated now: a bus that was created never runs out of it. The bus appears under
+    /// its name at once and whole, or not at all.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::BadGeometry`], [`Error::AlreadyExists`], [`Error::Differs`]
+    /// with `if_not_exists`, [`Error::NoSpace`], [`Error::Permission`], [`Error::BadSchema`].
+    pub fn create(&self, name: &str) -> Result<Bus, Error> {
+        name::check_name(name)?;
+        if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
+            return Err(Error::BadOption {
+                option: "mode",
+                value: format!("{:#o}", self.mode),
+                allowed: "0o600 to 0o777, with read and write for the owner".to_owned(),
+            });
+        }
+        let (geometry, document) = self.geometry()?;
+        if geometry.segment_bytes > self.size_bytes_max {
+            return Err(Error::BadGeometry {
+                what: "segment size",
+                value: geometry.segment_bytes,
+                allowed: format!("at most {} bytes (size_bytes_max)", self.size_bytes_max),
+            });
+        }
+        let header = Header {
+            geometry,
+            origin: self.origin,
+            schema_hash: self.schema.as_ref().map_or(0, Schema::hash),
+            created_unix_ns: clock::unix_ns(),
+            creator_pid: std::process::id(),
+            creator_uid: Uid::effective().as_raw(),
+            instance: random(),
+        };
+        let rights = Rights { mode: self.mode, group: self.group };
+        let words = first_words(&header);
+        match Segment::create(name, &header, document.as_bytes(), &words, rights) {
+            Ok(segment) => Bus::from_segment(segment),
+            Err(Error::AlreadyExists { .. }) if self.if_not_exists => self.open_same(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_same(&self, name: &str) -> Result<Bus, Error> {
+        let bus = Bus::open(name)?;
+        match self.difference(&bus)? {
+            None => Ok(bus),
+            Some(difference) => Err(Error::Differs { name: name.to_owned(), difference }),
+        }
+    }
+
+    /// The first thing in which an existing bus is not what these options ask for, in words.
+    ///
+    /// # Errors
+    /// [`Error::BadGeometry`] when the options themselves are wrong.
+    pub fn difference(&self, bus: &Bus) -> Result<Option<String>, Error> {
+        let want = self.geometry()?.0.shape;
+        let have = bus.header().geometry.shape;
+        let schema = self.schema.as_ref().map_or(0, Schema::hash);
+        let pairs: [(&str, String, String); 10] = [
+            ("topology", have.topology.to_string(), want.topology.to_string()),
+            ("on-full policy", have.on_full.to_string(), want.on_full.to_string()),
+            ("timestamps", have.timestamps.to_string(), want.timestamps.to_string()),
+            ("frames", have.frames.to_string(), want.frames.to_string()),
+            ("payload bytes", have.payload_bytes.to_string(), want.payload_bytes.to_string()),
+            ("alignment", have.align_bytes.to_string(), want.align_bytes.to_string()),
+            ("capacity", have.capacity.to_string(), want.capacity.to_string()),
+            ("lanes", have.lanes.to_string(), want.lanes.to_string()),
+            ("consumers", have.consumers.to_string(), want.consumers.to_string()),
+            (
+                "schema hash",
+                format!("{:016x}", bus.header().schema_hash),
+                format!("{schema:016x}"),
+            ),
+        ];
+        Ok(pairs
+            .into_iter()
+            .find(|(_, have, want)| have != want)
+            .map(|(what, have, want)| format!("{what} is {have}, asked for is {want}")))
+    }
+
+    /// The geometry, and the schema's document.
+    fn geometry(&self) -> Result<(Geometry, String), Error> {
+        let document = self.schema.as_ref().map(Schema::to_json).transpose()?.unwrap_or_default();
+        let schema_size = self.schema.as_ref().map(|schema| schema.size_bytes);
+        let payload_bytes = self.payload_bytes.or(schema_size).unwrap_or(PAYLOAD_BYTES);
+        if let Some(size) = schema_size {
+            let bare = self.frames == FrameLayout::Bare;
+            if payload_bytes < size || (bare && payload_bytes != size) {
+                return Err(Error::BadGeometry {
+                    what: "payload",
+                    value: payload_bytes.into(),
+                    allowed: format!(
+                        "{}{size} bytes, the size of the schema's frames",
+                        if bare { "" } else { "at least " }
+                    ),
+                });
+            }
+        }
+        let single = self.topology == Topology::Single;
+        let geometry = Geometry::of(Shape {
+            topology: self.topology,
+            on_full: self.on_full,
+            timestamps: self.timestamps,
+            frames: self.frames,
+            payload_bytes,
+            align_bytes: self.align_bytes,
+            capacity: self.capacity_frames,
+            lanes: self.lanes.unwrap_or(if single { 1 } else { LANES }),
+            consumers: self.consumers,
+            schema_bytes: u32::try_from(document.len()).unwrap_or(u32::MAX),
+        })?;
+        Ok((geometry, document))
+    }
+}
+
+/// The words of a new bus that are not zero, and where they go.
+fn first_words(header: &Header) -> Vec<(u64, u64)> {
+    let geometry = &header.geometry;
+    let control = |offset: usize| geometry.control.offset + offset as u64;
+    let mut words = vec![
+        (control(offset_of!(ControlWords, patience_ns)), PATIENCE_NS),
+        (control(offset_of!(ControlWords, order_tail)), header.origin),
+    ];
+    for lane in 0..u64::from(geometry.shape.lanes) {
+        let lane = geometry.heads.offset + lane * LANE_WORDS_BYTES;
+        words.push((lane + offset_of!(LaneWords, head) as u64, header.origin));
+        words.push((lane + offset_of!(LaneWords, reserve) as u64, header.origin));
+        // No ticket was taken for any position: surely not for the first.
+        let never = header.origin.wrapping_sub(1);
+        words.push((lane + offset_of!(LaneWords, ticket_at) as u64, never));
+    }
+    words
+}
+
+/// A number that no other bus is likely to have. Seeded by the operating system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

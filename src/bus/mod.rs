@@ -1,0 +1,268 @@
+//! A bus by name: open it, ask about it, attach to it.
+//!
+//! * `create`: the options of a new bus and its making.
+//! * `info`: what a bus is and how it stands, as values for tools.
+//! * `stat`: the snapshot that fills them.
+
+pub(crate) mod create;
+pub(crate) mod info;
+mod stat;
+
+use std::sync::Arc;
+
+pub use create::BusOptions;
+pub use info::{BusInfo, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
+
+use crate::consumer::ConsumerOptions;
+use crate::error::Error;
+use crate::layout::header::Header;
+use crate::observer::ObserverOptions;
+use crate::participant::{Participant, Reclaimed, Role};
+use crate::producer::ProducerOptions;
+use crate::regions::{Regions, View};
+use crate::schema::Schema;
+use crate::seat::{self, recovery};
+use crate::shm::name;
+use crate::shm::segment::{self, Segment};
+use crate::sync::{Ordering, clock};
+
+/// An open bus: looks at it, and makes producers, consumers and observers.
+///
+/// Cheap to clone and to send between threads. It holds no seat and gates nobody; each end that is
+/// attached through it opens the segment for itself and outlives it. Another process may remove the
+/// bus at any time: whoever is attached goes on and learns it, new attaches fail with
+/// [`Error::NotFound`].
+///
+/// # Examples
+/// ```
+/// use busway::{Bus, PollError};
+///
+/// # let name = format!("doc-bus-{}", std::process::id());
+/// let bus = Bus::options().payload_bytes(16).create(&name)?;
+/// let mut consumer = bus.consumer().attach()?;
+/// let mut producer = bus.producer().attach()?;
+/// producer.publish_bytes(7, b"hello")?;
+/// let frame = consumer.poll()?.expect("published after the consumer attached");
+/// assert_eq!((frame.kind(), frame.payload()), (7, b"hello".as_slice()));
+/// drop(producer);
+/// assert_eq!(consumer.poll().err(), Some(PollError::Closed));
+/// Bus::remove(&name)?;
+/// # Ok::<(), busway::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Bus {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    segment: Segment,
+    header: Header,
+    info: BusInfo,
+    schema: Option<Schema>,
+    regions: Regions,
+}
+
+impl Bus {
+    /// The options of a bus that is to be created.
+    #[must_use]
+    pub fn options() -> BusOptions {
+        BusOptions::new()
+    }
+
+    /// Opens an existing bus.
+    ///
+    /// Everything in its header is checked once, here, into memory of this process.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`], [`Error::Incompatible`] for
+    /// another layout version, [`Error::Corrupt`] for a file that is not a bus.
+    pub fn open(name: &str) -> Result<Self, Error> {
+        name::check_name(name)?;
+        Self::from_segment(Segment::open(name, View::Observer.file())?)
+    }
+
+    pub(crate) fn from_segment(segment: Segment) -> Result<Self, Error> {
+        let (header, document) = segment.header()?;
+        let schema = if document.is_empty() {
+            None
+        } else {
+            let corrupt = |reason: String| Error::Corrupt { name: segment.name.clone(), reason };
+            let schema = Schema::from_json(&document)
+                .map_err(|error| corrupt(format!("its schema is wrong: {error}")))?;
+            if schema.hash() != header.schema_hash {
+                return Err(corrupt("its schema does not have the hash it states".to_owned()));
+            }
+            Some(schema)
+        };
+        let regions = Regions::map(&segment, &header, View::Observer)?;
+        let info = BusInfo::of(&segment.name, &header);
+        Ok(Self { inner: Arc::new(Inner { segment, header, info, schema, regions }) })
+    }
+
+    /// Removes a bus: takes its name away and tells whoever is attached.
+    ///
+    /// Frames that are published can still be read by consumers that are attached; after that they
+    /// get [`PollError::Removed`](crate::PollError::Removed). A file of that name that is not a
+    /// valid bus is removed as well.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`].
+    pub fn remove(name: &str) -> Result<(), Error> {
+        name::check_name(name)?;
+        // Telling those attached takes write access to a valid segment; removing does not, so a
+        // damaged bus can be removed all the same.
+        let regions = Segment::open(name, View::Recovery.file())
+            .and_then(|segment| {
+                let (header, _) = segment.header()?;
+                Regions::map(&segment, &header, View::Recovery)
+            })
+            .ok();
+        segment::unlink(name)?;
+        if let Some(regions) = regions {
+            // ORDERING: release, pairs with the acquire load in `Regions::is_removed`.
+            regions.words.removed.store(1, Ordering::Release);
+            seat::note_change(&regions);
+        }
+        Ok(())
+    }
+
+    /// The names of all buses of this host, sorted, whether or not this user may open them.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when shared memory cannot be listed.
+    pub fn list() -> Result<Vec<String>, Error> {
+        segment::list()
+    }
+
+    /// The bus's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.info.name
+    }
+
+    /// What the bus is; never changes.
+    #[must_use]
+    pub fn info(&self) -> &BusInfo {
+        &self.inner.info
+    }
+
+    /// What its frames mean, if it was created with a schema.
+    #[must_use]
+    pub fn schema(&self) -> Option<&Schema> {
+        self.inner.schema.as_ref()
+    }
+
+    /// Attaches a producer.
+    #[must_use]
+    pub fn producer(&self) -> ProducerOptions<'_> {
+        ProducerOptions::new(self)
+    }
+
+    /// Attaches a consumer.
+    #[must_use]
+    pub fn consumer(&self) -> ConsumerOptions<'_> {
+        ConsumerOptions::new(self)
+    }
+
+    /// Attaches an observer: reads without a seat and without gating anybody.
+    #[must_use]
+    pub fn observer(&self) -> ObserverOptions<'_> {
+        ObserverOptions::new(self)
+    }
+
+    /// How the bus stands now. Reads only, never waits; the parts are not of one instant.
+    ///
+    /// Cost: one system call per attached participant (is it alive?).
+    #[must_use]
+    pub fn stat(&self) -> BusStat {
+        stat::snapshot(&self.inner.segment, &self.inner.header, &self.inner.regions)
+    }
+
+    /// Who is attached now, producers first. Cost: one system call each.
+    #[must_use]
+    pub fn participants(&self) -> Vec<Participant> {
+        let Inner { segment, regions, .. } = &*self.inner;
+        let mut all = seat::participants(segment, regions, Role::Producer);
+        all.extend(seat::participants(segment, regions, Role::Consumer));
+        all
+    }
+
+    /// Grows by one whenever somebody attaches, detaches, is recovered, or the bus is removed.
+    /// Cheap: one load.
+    #[must_use]
+    pub fn seat_changes(&self) -> u32 {
+        // ORDERING: acquire, pairs with the release in `seat::note_change`.
+        self.inner.regions.words.seat_changes.load(Ordering::Acquire)
+    }
+
+    /// Whether the bus has been removed.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.inner.regions.is_removed() || !self.inner.segment.is_linked()
+    }
+
+    /// Gives back the seats of participants that are provably dead, and says whose they were.
+    ///
+    /// Dead means that the kernel has released the lock that the participant held on its seat,
+    /// which it does when the last mapping of the dead process is gone. Anybody who may write to
+    /// the bus can do this at any time, several at once; published frames stay readable.
+    ///
+    /// # Errors
+    /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
+    pub fn reclaim(&self) -> Result<Vec<Reclaimed>, Error> {
+        recovery::reclaim(&self.inner.segment)
+    }
+
+    /// Now, on the clock of the frames' `time_ns`: `CLOCK_MONOTONIC` in nanoseconds.
+    #[must_use]
+    pub fn now_ns(&self) -> u64 {
+        clock::monotonic_ns()
+    }
+
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.inner.segment
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.inner.header
+    }
+
+    /// Refuses a frame type whose layout is not the bus's.
+    pub(crate) fn check_type<T: crate::Frame>(&self) -> Result<(), Error> {
+        let info = self.info();
+        let name = || info.name.clone();
+        if let Some(schema) = self.schema()
+            && schema.hash() != T::SCHEMA_HASH
+        {
+            return Err(Error::SchemaMismatch {
+                name: name(),
+                bus_type: (schema.name.clone(), schema.hash()),
+                asked_type: (T::NAME.to_owned(), T::SCHEMA_HASH),
+            });
+        }
+        let bare = info.frames == crate::FrameLayout::Bare;
+        let fits = |want: usize| if bare { size_of::<T>() == want } else { size_of::<T>() <= want };
+        if !usize::try_from(info.payload_bytes).is_ok_and(fits) {
+            return Err(Error::BadGeometry {
+                what: "frame type's size",
+                value: u64::try_from(size_of::<T>()).unwrap_or(u64::MAX),
+                allowed: format!(
+                    "{}{} bytes on bus {:?}",
+                    if bare { "" } else { "at most " },
+                    info.payload_bytes,
+                    info.name
+                ),
+            });
+        }
+        let align = self.header().geometry.payload_align_bytes();
+        if usize::try_from(align).is_ok_and(|align| align_of::<T>() > align) {
+            return Err(Error::BadGeometry {
+                what: "frame type's alignment",
+                value: u64::try_from(align_of::<T>()).unwrap_or(u64::MAX),
+                allowed: format!("at most {align} bytes on bus {:?}", info.name),
+            });
+        }
+        Ok(())
+    }
+}

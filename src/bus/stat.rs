@@ -1,0 +1,88 @@
+//! The snapshot behind `Bus::stat`.
+//!
+//! All loads are relaxed: each number is one that the word had at about this time, and no two of
+//! them promise to belong together.
+
+use super::info::{BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
+use crate::lane::{bits, is_before};
+use crate::layout::header::Header;
+use crate::participant::Role;
+use crate::regions::Regions;
+use crate::seat;
+use crate::shm::segment::Segment;
+use crate::sync::{AtomicU64, Ordering};
+
+pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) -> BusStat {
+    let lanes: Vec<LaneStat> = (0..regions.geometry.shape.lanes)
+        .filter_map(|lane| lane_stat(segment, header, regions, lane))
+        .collect();
+    let consumers = bits(load(&regions.words.consumers))
+        .filter_map(|consumer| consumer_stat(segment, regions, &lanes, consumer))
+        .collect();
+    let ordered = regions.geometry.order_capacity > 0;
+    BusStat {
+        removed: regions.is_removed() || !segment.is_linked(),
+        published: lanes.iter().fold(0, |sum, lane| lane.published.saturating_add(sum)),
+        recoveries: load(&regions.words.recoveries),
+        punches: load(&regions.words.punches),
+        lanes,
+        consumers,
+        order: ordered.then(|| OrderStat { tail: load(&regions.words.order_tail) }),
+    }
+}
+
+fn lane_stat(
+    segment: &Segment,
+    header: &Header,
+    regions: &Regions,
+    lane: u32,
+) -> Option<LaneStat> {
+    let words = regions.lane(lane)?;
+    let position = load(&words.head);
+    Some(LaneStat {
+        lane,
+        position,
+        published: position.wrapping_sub(header.origin),
+        rejected: load(&words.rejected),
+        blocked_count: load(&words.blocked_count),
+        blocked_ns: load(&words.blocked_ns),
+        producer: seat::occupant(segment, regions, Role::Producer, lane),
+    })
+}
+
+fn consumer_stat(
+    segment: &Segment,
+    regions: &Regions,
+    lanes: &[LaneStat],
+    consumer: u32,
+) -> Option<ConsumerStat> {
+    let row = regions.cursors.row(consumer)?;
+    let cursors: Vec<CursorStat> = lanes
+        .iter()
+        .zip(row.positions.iter().zip(row.losses.iter()))
+        .map(|(lane, (position, lost))| {
+            let position = load(position);
+            // The head was loaded before the cursor, which may have passed it since.
+            let lag = if is_before(lane.position, position) {
+                0
+            } else {
+                lane.position.wrapping_sub(position)
+            };
+            CursorStat { lane: lane.lane, position, lag, lost: load(lost) }
+        })
+        .collect();
+    let ordered = regions.geometry.order_capacity > 0;
+    Some(ConsumerStat {
+        participant: seat::occupant(segment, regions, Role::Consumer, consumer)?,
+        read: load(&row.words.read),
+        lag: cursors.iter().fold(0, |sum, cursor| cursor.lag.saturating_add(sum)),
+        lost: load(&row.words.lost),
+        order_position: ordered.then(|| load(&row.words.order_cursor)),
+        lanes: cursors,
+    })
+}
+
+fn load(word: &AtomicU64) -> u64 {
+    // ORDERING: relaxed; statistics, see the top of this file.
+    word.load(Ordering::Relaxed)
+}

@@ -1,0 +1,520 @@
+//! The untyped consumer: runs, cursors, waiting.
+
+#![allow(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+
+use super::options::ConsumerOptions;
+use super::ordered::Ordered;
+use crate::buffer::Buffer;
+use crate::bus::Bus;
+use crate::error::{Error, PollError};
+use crate::lane::join::{self, Joining};
+use crate::lane::reader::LaneReader;
+use crate::lane::bits;
+use crate::layout::words::LaneWords;
+use crate::options::{FrameLayout, Start, Topology, Wait};
+use crate::park::{self, Step, Waiting};
+use crate::participant::Role;
+use crate::received::{FrameRef, FrameShape, Frames};
+use crate::regions::{self, LaneData, Regions, Row, View};
+use crate::run::{self, Run};
+use crate::seat::{self, Seat, recovery};
+use crate::shm::lock;
+use crate::shm::mapping::Shared;
+use crate::shm::segment::Segment;
+use crate::sync::Ordering;
+use crate::sync::barrier::Light;
+
+/// How often a waiting consumer asks the kernel whether the producers that it waits for live.
+const PROBE: Duration = Duration::from_millis(20);
+
+/// What a consumer knows of one lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) reader: LaneReader<Shared<LaneWords>>,
+    pub(super) data: LaneData,
+    pub(super) lost: u64,
+}
+
+/// An attached consumer without its type. Field order is drop order: mappings before the segment.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// What is being handed out.
+    pub(super) run: Run,
+    /// Frames of `run` that the last call handed out, from this position.
+    handed: (u64, u64),
+    pub(super) lanes: Vec<Lane>,
+    next_lane: usize,
+    pub(super) ordered: Option<Ordered>,
+    pub(super) buffer: Buffer,
+    shape: FrameShape,
+    pub(super) lossless: bool,
+    pub(super) capacity: u64,
+    pub(super) visit_frames: u64,
+    read: u64,
+    lost: u64,
+    /// A producer has been seen, so that the absence of any means closed.
+    met: bool,
+    wait: Wait,
+    light: Light,
+    pub(super) row: Row,
+    pub(super) regions: Regions,
+    seat: Seat,
+    pid: u32,
+    segment: Segment,
+}
+
+impl Engine {
+    /// Opens the segment anew, takes a seat, and joins.
+    pub(super) fn attach(bus: &Bus, options: &ConsumerOptions<'_>) -> Result<Self, Error> {
+        let segment = bus.segment().reopen(View::Consumer.file())?;
+        let header = bus.header();
+        let geometry = header.geometry;
+        let shape = geometry.shape;
+        let regions = Regions::map(&segment, header, View::Consumer)?;
+        let data = regions::map_lanes(&segment, &geometry)?;
+        let name = options.name.clone().unwrap_or_else(seat::process_name);
+        let seat = Seat::take(&segment, &regions, Role::Consumer, &name)?;
+        let outside = || Error::Corrupt {
+            name: segment.name.clone(),
+            reason: format!("it has no consumer {}", seat.index),
+        };
+        let row = regions.cursors.row(seat.index).ok_or_else(outside)?.clone();
+        let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
+        let visit_frames = run::visit_frames(geometry.stride_bytes.into(), shape.capacity);
+        let lossless = shape.on_full.is_lossless();
+        let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
+        let mut engine = Self {
+            run: Run::default(),
+            handed: (0, 0),
+            lanes: Vec::with_capacity(data.len()),
+            next_lane: 0,
+            ordered: None,
+            buffer: Buffer::new(if lossless { 0 } else { buffered }),
+            shape: FrameShape {
+                event: shape.frames == FrameLayout::Event,
+                payload_bytes: usize::try_from(shape.payload_bytes).unwrap_or(0),
+                stride,
+            },
+            lossless,
+            capacity: shape.capacity,
+            visit_frames,
+            read: 0,
+            lost: 0,
+            met: false,
+            wait: options.wait,
+            light: Light::register(),
+            row,
+            regions,
+            seat,
+            pid: std::process::id(),
+            segment,
+        };
+        engine.join(data, options.start, shape.topology).ok_or_else(|| Error::Corrupt {
+            name: bus.name().to_owned(),
+            reason: "its lanes do not have their words".to_owned(),
+        })?;
+        Ok(engine)
+    }
+
+    /// Makes the producers respect this consumer's cursors, and settles where it starts.
+    fn join(&mut self, data: Vec<LaneData>, start: Start, topology: Topology) -> Option<()> {
+        let (capacity, origin) = (self.capacity, self.regions.origin);
+        let words: Vec<Shared<LaneWords>> =
+            (0..self.lane_count()).map(|lane| self.regions.lane(lane)).collect::<Option<_>>()?;
+        // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
+        self.row.words.read.store(0, Ordering::Relaxed);
+        self.row.words.lost.store(0, Ordering::Relaxed);
+        self.row.losses.iter().for_each(|lost| lost.store(0, Ordering::Relaxed));
+        let placed: Vec<u64> = words
+            .iter()
+            .zip(self.row.positions.iter())
+            .map(|(words, cursor)| join::place(cursor, words, capacity, origin))
+            .collect();
+        if topology == Topology::Ordered {
+            Ordered::place(&self.regions, &self.row);
+        }
+        let mut all_held = Vec::with_capacity(words.len());
+        let joining = Joining::begin(&self.regions.words.consumers, self.seat.index);
+        for ((words, placed), data) in words.into_iter().zip(placed).zip(data) {
+            let held = joining.look(&words, capacity, origin, placed);
+            let (position, lost) = match start {
+                Start::Latest => (held.head, 0),
+                Start::Oldest => (held.oldest, 0),
+                Start::Position(wanted) => join::settle(held, wanted),
+            };
+            all_held.push(held);
+            self.lanes.push(Lane { reader: LaneReader::new(words, position), data, lost });
+        }
+        if topology == Topology::Ordered {
+            // Here the order ring says where to start; the lanes follow.
+            self.ordered = Some(Ordered::join(self, &all_held, start));
+        }
+        for (lane, held) in self.lanes.iter().zip(&all_held) {
+            self.met |= lane.reader.position() != held.head;
+            self.lost = self.lost.saturating_add(lane.lost);
+        }
+        for (lane, cursor) in self.lanes.iter().zip(self.row.positions.iter()) {
+            lane.reader.release(cursor);
+        }
+        self.store_counters();
+        self.met |= self.has_producers();
+        Some(())
+    }
+
+    /// Hands out the next frame. `false`: there is none.
+    #[inline]
+    pub(super) fn advance(&mut self) -> Result<bool, PollError> {
+        if self.run.left == 0 && !self.next_run()? {
+            return Ok(false);
+        }
+        self.hand_out(1);
+        Ok(true)
+    }
+
+    /// Hands out up to `max` frames that stand one after the other.
+    #[inline]
+    pub(super) fn advance_many(&mut self, max: usize) -> Result<usize, PollError> {
+        if max == 0 || (self.run.left == 0 && !self.next_run()?) {
+            return Ok(0);
+        }
+        let max = u64::try_from(max).unwrap_or(u64::MAX);
+        let mut count = self.run.left.min(max);
+        if self.lossless
+            && let Some(lane) = self.lane(self.run.lane)
+        {
+            count = lane.data.slots.contiguous(self.run.position, count);
+        }
+        self.hand_out(count);
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    #[inline]
+    fn hand_out(&mut self, count: u64) {
+        let first = if self.lossless { self.run.position } else { self.run.buffered };
+        self.handed = (first, count);
+        self.run.take(count);
+        self.read = self.read.wrapping_add(count);
+    }
+
+    /// The bytes of the slots that were handed out last.
+    #[inline]
+    fn handed_bytes(&self) -> &[u8] {
+        let (first, count) = self.handed;
+        if self.lossless {
+            let Some(lane) = self.lane(self.run.lane) else { return &[] };
+            // SAFETY: the positions are published (the run was made sure of) and not before this
+            // consumer's cursor, which is stored past them only by calls that take `&mut self` and
+            // so end this borrow. Until then the protocol keeps the producer from writing them.
+            return unsafe { lane.data.slots.read(first, count) };
+        }
+        let at = |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
+        self.buffer.bytes(at(first)..at(first.wrapping_add(count)))
+    }
+
+    /// The frame that `advance` handed out.
+    #[inline]
+    pub(super) fn frame(&self) -> FrameRef<'_> {
+        let position = self.run.position.wrapping_sub(1);
+        FrameRef::of(self.handed_bytes(), self.shape, self.run.lane, position)
+    }
+
+    /// The frames that `advance_many` handed out.
+    #[inline]
+    pub(super) fn frames(&self) -> Frames<'_> {
+        let position = self.run.position.wrapping_sub(self.handed.1);
+        Frames::of(self.handed_bytes(), self.shape, self.run.lane, position)
+    }
+
+    /// Ends the run before and finds the next.
+    fn next_run(&mut self) -> Result<bool, PollError> {
+        self.finish();
+        let found = if self.ordered.is_some() { self.next_in_order()? } else { self.visit()? };
+        self.met |= found;
+        if found { Ok(true) } else { self.nothing() }
+    }
+
+    /// Visits the lanes in turn, starting after the one visited last.
+    #[inline]
+    fn visit(&mut self) -> Result<bool, PollError> {
+        for _ in 0..self.lanes.len() {
+            let index = self.next_lane;
+            self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
+            if self.take_from(index, self.visit_frames)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Starts a run of up to `most` frames of a lane.
+    #[inline]
+    fn take_from(&mut self, index: usize, most: u64) -> Result<bool, PollError> {
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(false) };
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        if self.lossless {
+            let available = lane
+                .reader
+                .available_gated(self.capacity)
+                .map_err(|_| PollError::Corrupt { lane: number })?;
+            if available == 0 {
+                return Ok(false);
+            }
+            self.run = Run::in_place(number, lane.reader.position(), available.min(most));
+            return Ok(true);
+        }
+        let (run, lost) = run::copy(
+            number,
+            &mut lane.reader,
+            &lane.data,
+            self.capacity,
+            most,
+            &mut self.buffer,
+        );
+        if lost > 0 {
+            self.count_lost(index, lost);
+        }
+        if let Some(run) = run {
+            self.run = run;
+        }
+        Ok(run.is_some())
+    }
+
+    /// Books frames as lost.
+    #[cold]
+    pub(super) fn count_lost(&mut self, index: usize, lost: u64) {
+        self.lost = self.lost.saturating_add(lost);
+        if let Some(lane) = self.lanes.get_mut(index) {
+            lane.lost = lane.lost.saturating_add(lost);
+        }
+        self.store_counters();
+    }
+
+    fn store_counters(&self) {
+        // ORDERING: relaxed; statistics with one writer.
+        self.row.words.lost.store(self.lost, Ordering::Relaxed);
+        for (lane, lost) in self.lanes.iter().zip(self.row.losses.iter()) {
+            lost.store(lane.lost, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the run back that was handed out to its end. No frame of it is borrowed any more.
+    #[inline]
+    pub(super) fn finish(&mut self) {
+        let count = self.run.count - self.run.left;
+        if count == 0 {
+            return;
+        }
+        let lane = self.run.lane;
+        self.run.count = self.run.left;
+        // ORDERING: relaxed; a statistic with one writer.
+        self.row.words.read.store(self.read, Ordering::Relaxed);
+        let Some(index) = usize::try_from(lane).ok() else { return };
+        let Some(state) = self.lanes.get_mut(index) else { return };
+        state.reader.advance(count);
+        if self.ordered.is_some() {
+            self.finish_in_order(index, count);
+        } else if let Some(cursor) = self.row.positions.get(index) {
+            state.reader.release(cursor);
+            self.wake_lane(lane);
+        }
+    }
+
+    /// Gives the run back if it was handed out to its end.
+    #[inline]
+    pub(super) fn finish_if_done(&mut self) {
+        if self.run.left == 0 {
+            self.finish();
+        }
+    }
+
+    /// Gives back all that was handed out, now.
+    pub(super) fn release(&mut self) {
+        self.finish();
+        self.release_in_order();
+    }
+
+    /// Rings for a lane's producer if it sleeps for want of room.
+    #[inline]
+    fn wake_lane(&self, lane: u32) {
+        self.light.barrier();
+        let sleeping = recovery::lane_bit(&self.regions.words.sleeping_producers, lane);
+        if let Some((word, bit)) = sleeping
+            // ORDERING: relaxed; the light barrier orders it after the store of the cursor.
+            && word.load(Ordering::Relaxed) & bit != 0
+        {
+            self.ring(lane);
+        }
+    }
+
+    /// Rings for every producer that sleeps.
+    pub(super) fn wake_all(&self) {
+        self.light.barrier();
+        for (base, word) in (0..).step_by(64).zip(&self.regions.words.sleeping_producers) {
+            // ORDERING: relaxed; the light barrier orders it after the stores of the cursors.
+            for bit in bits(word.load(Ordering::Relaxed)) {
+                self.ring(base + bit);
+            }
+        }
+    }
+
+    #[cold]
+    fn ring(&self, lane: u32) {
+        if let Some(seat) = self.regions.seat(Role::Producer, lane) {
+            park::ring(&seat);
+        }
+    }
+
+    /// There is nothing to read: for now, or for good?
+    fn nothing(&mut self) -> Result<bool, PollError> {
+        // The order matters: who is gone first, what they left behind second.
+        let gone = !self.has_producers();
+        self.met |= !gone;
+        let removed = self.regions.is_removed();
+        if !removed && !(gone && self.met) {
+            return Ok(false);
+        }
+        if self.has_more() {
+            return Ok(false);
+        }
+        if gone && self.met { Err(PollError::Closed) } else { Err(PollError::Removed) }
+    }
+
+    fn has_producers(&self) -> bool {
+        // ORDERING: acquire, pairs with the release of the bit's clearing in
+        // `recovery::clear_producer`: whoever sees it clear sees the last head as well.
+        self.regions.words.producers.iter().any(|word| word.load(Ordering::Acquire) != 0)
+    }
+
+    /// Whether anything is published that this consumer has not come to.
+    fn has_more(&self) -> bool {
+        match &self.ordered {
+            Some(ordered) => ordered.has_more(),
+            None => self
+                .lanes
+                .iter()
+                .any(|lane| lane.reader.published() != lane.reader.position()),
+        }
+    }
+
+    /// Waits for a frame. `false`: the time is over.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, PollError> {
+        if self.advance()? {
+            return Ok(true);
+        }
+        let mut waiting = Waiting::new(self.wait, timeout);
+        let mut probe_at = Instant::now() + PROBE;
+        loop {
+            match waiting.step() {
+                Step::Again => {}
+                Step::Over => return Ok(false),
+                Step::Park(longest) => {
+                    self.park(longest);
+                    if Instant::now() >= probe_at {
+                        self.give_back_dead_producers();
+                        probe_at = Instant::now() + PROBE;
+                    }
+                }
+            }
+            if self.advance()? {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn park(&self, longest: Duration) {
+        let sleepers = &self.regions.words.sleeping_consumers;
+        let changes = &self.regions.words.seat_changes;
+        // ORDERING: relaxed; compared with a later look at the same word.
+        let before = changes.load(Ordering::Relaxed);
+        let bit = 1 << (self.seat.index & 63);
+        park::park(&self.seat.words, (sleepers, bit), longest, || {
+            // Producers that left since may have closed the last lane.
+            self.has_more()
+                || changes.load(Ordering::Relaxed) != before
+                || (self.met && !self.has_producers())
+        });
+    }
+
+    /// Recovers producers that are provably dead, so that their lanes count as closed.
+    fn give_back_dead_producers(&self) {
+        let dead = |lane: u32| {
+            let byte = seat::byte(Role::Producer, lane);
+            lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
+        };
+        let words = (0..).step_by(64).zip(&self.regions.words.producers);
+        // ORDERING: relaxed; only whom to ask about.
+        let any = words
+            .flat_map(|(base, word)| bits(word.load(Ordering::Relaxed)).map(move |bit| base + bit))
+            .any(dead);
+        if any {
+            // Somebody else may be faster, or this user may lack the right: the next look tells.
+            let _reclaimed = recovery::reclaim(&self.segment);
+        }
+    }
+
+    #[inline]
+    fn lane(&self, lane: u32) -> Option<&Lane> {
+        self.lanes.get(usize::try_from(lane).ok()?)
+    }
+
+    fn lane_count(&self) -> u32 {
+        self.regions.geometry.shape.lanes
+    }
+
+    pub(super) fn lanes(&self) -> u32 {
+        self.lane_count()
+    }
+
+    pub(super) fn lane_position(&self, lane: u32) -> Option<u64> {
+        let position = self.lane(lane)?.reader.position();
+        let polled = if self.run.lane == lane { self.run.count - self.run.left } else { 0 };
+        Some(position.wrapping_add(polled))
+    }
+
+    pub(super) fn lane_lag(&self, lane: u32) -> u64 {
+        let lag = |state: &Lane| {
+            let polled = self.lane_position(lane).unwrap_or_default();
+            let behind = state.reader.published().wrapping_sub(polled);
+            // On an ordered bus a committed frame can be polled just before head follows.
+            if behind > 1 << 63 { 0 } else { behind }
+        };
+        self.lane(lane).map_or(0, lag)
+    }
+
+    pub(super) fn lane_lost(&self, lane: u32) -> u64 {
+        self.lane(lane).map_or(0, |lane| lane.lost)
+    }
+
+    pub(super) fn order_position(&self) -> Option<u64> {
+        Some(self.ordered.as_ref()?.position())
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+
+    pub(super) fn seat(&self) -> u32 {
+        self.seat.index
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if std::process::id() != self.pid {
+            // A forked child has no part in the parent's attachment: the mappings are not there.
+            return;
+        }
+        self.release();
+        recovery::clear_consumer(&self.regions, self.seat.index);
+        self.seat.leave(&self.regions);
+        // Whoever slept because of this consumer need not any more.
+        self.wake_all();
+    }
+}

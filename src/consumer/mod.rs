@@ -1,0 +1,216 @@
+//! What a reading process holds.
+//!
+//! * `options`: attaching. * `engine`: runs of frames, cursors, waiting. * `ordered`: runs by the
+//!   order ring.
+
+mod engine;
+mod options;
+mod ordered;
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+pub use options::ConsumerOptions;
+
+use crate::Frame;
+use crate::error::PollError;
+use crate::producer::Raw;
+use crate::received::{FrameRef, Frames, OwnedFrame};
+use engine::Engine;
+
+/// One attached consumer: reads every frame of every lane.
+///
+/// On a lossless bus producers wait for it (or are refused) when it is a whole ring behind, and
+/// frames are read in place. On a `drop-oldest` bus nobody waits for it; frames are copied, checked,
+/// and handed out as copies, and what was overwritten before it could be read is counted exactly.
+///
+/// Frames of one lane come in the order in which they were published. Lanes are visited in turn,
+/// with a bound on each visit, so that a flooding producer cannot starve a slow one. On an `ordered`
+/// bus every consumer sees the same order of all frames.
+///
+/// It can be sent to another thread, not shared by two. Dropping it detaches.
+///
+/// Cost: polling makes no system call. It loads one line per lane that has nothing new, and stores
+/// its own cursor once a run.
+///
+/// # Examples
+/// ```
+/// # let name = format!("doc-consumer-{}", std::process::id());
+/// # let bus = busway::Bus::options().create(&name)?;
+/// let mut consumer = bus.consumer().name("logger").attach()?;
+/// let mut producer = bus.producer().attach()?;
+/// producer.publish_bytes(1, b"one")?;
+/// producer.publish_bytes(2, b"two")?;
+/// let mut kinds = Vec::new();
+/// consumer.poll_batch(usize::MAX, |frames| kinds.extend(frames.map(|frame| frame.kind())))?;
+/// assert_eq!(kinds, [1, 2]);
+/// # busway::Bus::remove(&name)?;
+/// # Ok::<(), busway::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Consumer<T = Raw> {
+    engine: Engine,
+    _frames: PhantomData<fn() -> T>,
+    /// Not `Sync`: one thread at a time.
+    _one_thread: PhantomData<Cell<()>>,
+}
+
+impl<T> Consumer<T> {
+    fn new(engine: Engine) -> Self {
+        Self { engine, _frames: PhantomData, _one_thread: PhantomData }
+    }
+
+    /// The next frame, if there is one. Never waits.
+    ///
+    /// The frame can be read until the next call on this consumer, which gives it back.
+    ///
+    /// # Errors
+    /// [`PollError::Closed`] when every producer that was seen has detached and everything is read:
+    /// polling goes on when another attaches. [`PollError::Removed`] when the bus was removed and
+    /// everything is read. [`PollError::Corrupt`] for words that no honest producer writes.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<FrameRef<'_>>, PollError> {
+        if self.engine.advance()? { Ok(Some(self.engine.frame())) } else { Ok(None) }
+    }
+
+    /// Calls `read` with the next run of frames, at most `max` of one lane, and gives them back when
+    /// it returns. Returns how many there were; with none, `read` is not called. Never waits.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    #[inline]
+    pub fn poll_batch(
+        &mut self,
+        max: usize,
+        read: impl FnOnce(Frames<'_>),
+    ) -> Result<usize, PollError> {
+        let count = self.engine.advance_many(max)?;
+        if count > 0 {
+            read(self.engine.frames());
+            self.engine.finish_if_done();
+        }
+        Ok(count)
+    }
+
+    /// The next frame; waits for it for ever, as the wait strategy says.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn recv(&mut self) -> Result<FrameRef<'_>, PollError> {
+        while !self.engine.wait(None)? {}
+        Ok(self.engine.frame())
+    }
+
+    /// The next frame, or `None` when there was none for `timeout`.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<FrameRef<'_>>, PollError> {
+        if self.engine.wait(Some(timeout))? { Ok(Some(self.engine.frame())) } else { Ok(None) }
+    }
+
+    /// Frames as owned values, waiting for each as [`recv`](Self::recv) does; ends at
+    /// [`PollError::Closed`] or [`PollError::Removed`].
+    pub fn iter(&mut self) -> Iter<'_, T> {
+        Iter { consumer: self }
+    }
+
+    /// Gives back everything polled so far, and tells producers now rather than at the end of the
+    /// run. For a consumer that polled what it wanted and goes to do something else.
+    pub fn release(&mut self) {
+        self.engine.release();
+    }
+
+    /// Frames published and not yet polled, all lanes. Cost: one line per lane.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        (0..self.engine.lanes()).map(|lane| self.lane_lag(lane)).fold(0, u64::saturating_add)
+    }
+
+    /// Frames published on one lane and not yet polled. 0 for a lane that the bus does not have.
+    #[must_use]
+    pub fn lane_lag(&self, lane: u32) -> u64 {
+        self.engine.lane_lag(lane)
+    }
+
+    /// Frames lost since the attach, all lanes: overwritten before they could be read, or asked for
+    /// by [`Start::Position`](crate::Start) and gone. Exact. Always 0 on a lossless bus otherwise.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.engine.lost()
+    }
+
+    /// Frames of one lane lost since the attach.
+    #[must_use]
+    pub fn lane_lost(&self, lane: u32) -> u64 {
+        self.engine.lane_lost(lane)
+    }
+
+    /// The position in a lane of the next frame to poll from it; `None` for a lane that the bus
+    /// does not have.
+    #[must_use]
+    pub fn lane_position(&self, lane: u32) -> Option<u64> {
+        self.engine.lane_position(lane)
+    }
+
+    /// The place in the total order, on an `ordered` bus.
+    #[must_use]
+    pub fn order_position(&self) -> Option<u64> {
+        self.engine.order_position()
+    }
+
+    /// Frames polled since the attach.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.engine.read()
+    }
+
+    /// The consumer's seat, as tools show it.
+    #[must_use]
+    pub fn seat(&self) -> u32 {
+        self.engine.seat()
+    }
+
+    /// Detaches: gates nobody any more. The same as dropping.
+    pub fn detach(self) {}
+}
+
+impl<T: Frame> Consumer<T> {
+    /// The next frame's payload as a `T`, in place, if there is a frame. Never waits.
+    ///
+    /// # Errors
+    /// [`PollError::WrongType`] for a frame of another size, published untyped; as
+    /// [`poll`](Consumer::poll) otherwise.
+    #[inline]
+    pub fn poll_value(&mut self) -> Result<Option<&T>, PollError> {
+        self.poll()?.map(|frame| frame.value()).transpose()
+    }
+}
+
+/// Frames as owned values: from [`Consumer::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T = Raw> {
+    consumer: &'a mut Consumer<T>,
+}
+
+impl<T> Iterator for Iter<'_, T> {
+    type Item = Result<OwnedFrame, PollError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.consumer.recv() {
+            Ok(frame) => Some(Ok(frame.to_owned())),
+            Err(PollError::Closed | PollError::Removed) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl<'a, T> IntoIterator for &'a mut Consumer<T> {
+    type Item = Result<OwnedFrame, PollError>;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}

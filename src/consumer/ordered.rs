@@ -1,0 +1,354 @@
+//! Runs by the order ring: which lane comes next, and where in that lane its frames stand.
+//!
+//! | where the consumer is | how it knows a run's position in its lane |
+//! |---|---|
+//! | has followed the lane | the position after the last run; the ticket beside the slot confirms it |
+//! | has just joined, or was lapped | looks for the ticket beside the slots, from there on |
+//! | has read everything there is | whatever the lane's head says |
+
+use super::engine::{Engine, Lane};
+use crate::error::PollError;
+use crate::lane::join::Held;
+use crate::lane::{is_before, later, lossy};
+use crate::layout::entry::Entry;
+use crate::options::Start;
+use crate::order::reader::{Next, OrderReader, locate, recorded};
+use crate::order::{Laps, OrderWords};
+use crate::regions::{OrderMemory, Regions, Row};
+use crate::run::{self, Run};
+use crate::sync::{Ordering, clock};
+
+/// Entries looked at in one call at most that turn out to have nothing left to read.
+const SKIPS_MAX: u32 = 64;
+/// Frames read before the cursors are stored, at most.
+const RELEASE_FRAMES: u64 = 256;
+
+/// A consumer's state on an `ordered` bus.
+#[derive(Debug)]
+pub(super) struct Ordered {
+    reader: OrderReader<OrderMemory>,
+    memory: OrderMemory,
+    /// What is left of the entry that is being read: lane and frames.
+    entry: Option<(usize, u64)>,
+    /// Lanes of which the position is known for sure; of the others it is a lower bound.
+    located: Vec<bool>,
+    /// Lanes whose cursors are to be stored, a bit each.
+    dirty: [u64; 4],
+    /// Frames read since the cursors were stored.
+    unreleased: u64,
+    release_frames: u64,
+}
+
+impl Ordered {
+    /// Stores a first order cursor that is surely not later than the one that will be settled on.
+    pub(super) fn place(regions: &Regions, row: &Row) {
+        // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
+        let tail = regions.order().tail().load(Ordering::Relaxed);
+        let oldest = oldest_ticket(regions.laps(), tail, regions.origin);
+        row.words.order_cursor.store(oldest, Ordering::Relaxed);
+    }
+
+    /// Settles where to start, in the order and in every lane. The lanes were looked at before.
+    pub(super) fn join(engine: &mut Engine, held: &[Held], start: Start) -> Self {
+        let (memory, laps) = (engine.regions.order(), engine.regions.laps());
+        // ORDERING: relaxed; after the SeqCst fence of `Joining::begin`, so that a producer which
+        // did not see this consumer has its ticket counted here.
+        let tail = memory.tail().load(Ordering::Relaxed);
+        let oldest = oldest_ticket(laps, tail, engine.regions.origin);
+        let target = match start {
+            Start::Latest => tail,
+            Start::Oldest => oldest,
+            Start::Position(ticket) if is_before(tail, ticket) => tail,
+            Start::Position(ticket) => later(ticket, oldest),
+        };
+        let (ticket, back) = walk_back(&memory, laps, held, tail, target);
+        let mut located = Vec::with_capacity(held.len());
+        for ((lane, held), back) in engine.lanes.iter_mut().zip(held).zip(back) {
+            // ORDERING: relaxed; errs to the side of not knowing.
+            let quiet = lane.reader.words().ticket_at.load(Ordering::Relaxed) != held.head;
+            located.push(quiet && back == 0);
+            lane.lost = 0;
+            lane.reader.jump(later(held.head.wrapping_sub(back), held.oldest));
+        }
+        if let Start::Position(wanted) = start
+            && is_before(wanted, ticket)
+        {
+            // Tickets, since nobody knows any more how many frames each of them had.
+            engine.count_lost(0, ticket.wrapping_sub(wanted));
+        }
+        let reader = OrderReader::new(memory.clone(), laps, ticket);
+        reader.release(&engine.row.words.order_cursor);
+        let release_frames = RELEASE_FRAMES.min(engine.capacity / 4).max(1);
+        Self {
+            reader,
+            memory,
+            entry: None,
+            located,
+            dirty: [0; 4],
+            unreleased: 0,
+            release_frames,
+        }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.reader.position()
+    }
+
+    /// Whether a ticket was taken that this consumer has not passed.
+    pub(super) fn has_more(&self) -> bool {
+        // ORDERING: relaxed; callers that need more than a hint have acquired it before.
+        self.memory.tail().load(Ordering::Relaxed) != self.reader.position()
+    }
+
+    fn is_located(&self, lane: usize) -> bool {
+        self.located.get(lane).copied().unwrap_or(false)
+    }
+
+    fn set_located(&mut self, lane: usize) {
+        if let Some(located) = self.located.get_mut(lane) {
+            *located = true;
+        }
+    }
+}
+
+/// The oldest ticket whose entry no producer overwrites before it sees a new consumer: producers
+/// take at most a quarter of the ring as credit.
+fn oldest_ticket(laps: Laps, tail: u64, origin: u64) -> u64 {
+    let kept = laps.entries() - (laps.entries() / 4).max(1);
+    tail.wrapping_sub(kept.min(tail.wrapping_sub(origin)))
+}
+
+/// Walks from `tail` back towards `target`, as long as every frame on the way is still held by its
+/// lane. Returns the ticket reached, and for each lane how many frames lie between.
+///
+/// Bounded by the ring's length.
+fn walk_back(
+    memory: &OrderMemory,
+    laps: Laps,
+    held: &[Held],
+    tail: u64,
+    target: u64,
+) -> (u64, Vec<u64>) {
+    let mut back = vec![0_u64; held.len()];
+    let mut ticket = tail;
+    while is_before(target, ticket) {
+        let before = ticket.wrapping_sub(1);
+        let Some(slot) = laps.entry(memory.entries(), before) else { break };
+        // ORDERING: acquire, pairs with the release CAS in `OrderWriter::decide`.
+        let entry = Entry::from_word(slot.load(Ordering::Acquire));
+        match entry.against(laps.lap(before)) {
+            std::cmp::Ordering::Greater => break,
+            std::cmp::Ordering::Equal if !entry.is_tomb() => {
+                let Some(lane) = usize::try_from(entry.lane()).ok() else { break };
+                let (Some(held), Some(back)) = (held.get(lane), back.get_mut(lane)) else { break };
+                let frames = back.saturating_add(entry.run());
+                if frames > held.head.wrapping_sub(held.oldest) {
+                    break;
+                }
+                *back = frames;
+            }
+            // A tomb, or not decided yet.
+            _ => {}
+        }
+        ticket = before;
+    }
+    (ticket, back)
+}
+
+impl Engine {
+    /// Starts a run of the next entry, or goes on with the present one.
+    pub(super) fn next_in_order(&mut self) -> Result<bool, PollError> {
+        for _ in 0..SKIPS_MAX {
+            let Some(ordered) = &mut self.ordered else { return Ok(false) };
+            if let Some((lane, left)) = ordered.entry {
+                if self.take_known(lane, left) {
+                    return Ok(true);
+                }
+                continue;
+            }
+            match ordered.reader.next(clock::monotonic_ns) {
+                Next::Run { ticket, lane, count } => self.enter(ticket, lane, count)?,
+                Next::Hole => {
+                    self.release_in_order();
+                    return Ok(false);
+                }
+                Next::Empty => {
+                    self.release_in_order();
+                    self.settle();
+                    return Ok(false);
+                }
+                Next::Lapped if self.lossless => return Err(PollError::Corrupt { lane: 0 }),
+                // What this loses is counted lane by lane, when each lane is located again.
+                Next::Lapped => ordered.reader.catch_up(),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Finds where an entry's frames stand.
+    #[inline]
+    fn enter(&mut self, ticket: u64, number: u32, count: u64) -> Result<(), PollError> {
+        let capacity = self.capacity;
+        let Some(ordered) = &mut self.ordered else { return Ok(()) };
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(lane) = self.lanes.get_mut(index) else {
+            ordered.reader.passed();
+            return Err(PollError::Corrupt { lane: number });
+        };
+        let position = lane.reader.position();
+        if recorded(&lane.data.tickets, position & (capacity - 1)) == Some(ticket) {
+            ordered.set_located(index);
+            ordered.entry = Some((index, count.min(capacity)));
+            return Ok(());
+        }
+        self.find(ticket, index, count)
+    }
+
+    /// The same when the lane's position is not the one expected.
+    #[cold]
+    fn find(&mut self, ticket: u64, index: usize, count: u64) -> Result<(), PollError> {
+        let (capacity, lossless, origin) = (self.capacity, self.lossless, self.regions.origin);
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let Some(ordered) = &mut self.ordered else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
+        let from = from(lane, lossless, capacity, origin);
+        let Some(found) = locate(&lane.data.tickets, from, capacity, ticket) else {
+            ordered.reader.passed();
+            // In a lossy bus the frames are overwritten; they are counted when the lane is found
+            // again.
+            return if lossless { Err(PollError::Corrupt { lane: number }) } else { Ok(()) };
+        };
+        let skipped = found.wrapping_sub(lane.reader.position());
+        lane.reader.jump(found);
+        let counts = !lossless && ordered.is_located(index);
+        ordered.set_located(index);
+        ordered.entry = Some((index, count.min(capacity)));
+        if counts {
+            self.count_lost(index, skipped);
+        }
+        Ok(())
+    }
+
+    /// Starts a run of up to `left` frames at a lane's position. `false`: none of them is left.
+    #[inline]
+    fn take_known(&mut self, index: usize, left: u64) -> bool {
+        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let count = left.min(self.visit_frames);
+        if self.lossless {
+            self.run = Run::in_place(number, lane.reader.position(), count);
+            return true;
+        }
+        let (reader, buffer) = (&mut lane.reader, &mut self.buffer);
+        let (run, torn) = run::copy_known(number, reader, &lane.data, self.capacity, count, buffer);
+        if torn > 0 {
+            self.count_lost(index, torn);
+            self.pass(torn);
+        }
+        if let Some(run) = run {
+            self.run = run;
+        }
+        run.is_some()
+    }
+
+    /// Takes `count` frames off the present entry, and moves past it at its end.
+    #[inline]
+    fn pass(&mut self, count: u64) {
+        let Some(ordered) = &mut self.ordered else { return };
+        let Some((lane, left)) = ordered.entry else { return };
+        let left = left.saturating_sub(count);
+        ordered.entry = (left > 0).then_some((lane, left));
+        if left == 0 {
+            ordered.reader.passed();
+        }
+    }
+
+    /// Books `count` frames of a lane as read; stores the cursors now and then.
+    #[inline]
+    pub(super) fn finish_in_order(&mut self, index: usize, count: u64) {
+        self.pass(count);
+        let Some(ordered) = &mut self.ordered else { return };
+        if let Some(word) = ordered.dirty.get_mut(index / 64) {
+            *word |= 1 << (index % 64);
+        }
+        ordered.unreleased = ordered.unreleased.saturating_add(count);
+        if ordered.unreleased >= ordered.release_frames {
+            self.release_in_order();
+        }
+    }
+
+    /// Stores the cursors of the lanes that were read, then the place in the order.
+    pub(super) fn release_in_order(&mut self) {
+        let Some(ordered) = &mut self.ordered else { return };
+        // Tombs that were passed count too: their entries may be wanted again.
+        // ORDERING: relaxed; this consumer's own word.
+        let stored = self.row.words.order_cursor.load(Ordering::Relaxed);
+        if ordered.unreleased == 0 && stored == ordered.reader.position() {
+            return;
+        }
+        ordered.unreleased = 0;
+        for (base, word) in (0..).step_by(64).zip(&mut ordered.dirty) {
+            for bit in crate::lane::bits(std::mem::take(word)) {
+                let index = usize::try_from(base + bit).unwrap_or(usize::MAX);
+                let lane = self.lanes.get(index).zip(self.row.positions.get(index));
+                if let Some((lane, cursor)) = lane {
+                    lane.reader.release(cursor);
+                }
+            }
+        }
+        // The lanes' cursors come first: `order::recover` relies on it.
+        ordered.reader.release(&self.row.words.order_cursor);
+        self.wake_all();
+    }
+
+    /// Everything is read: brings the lanes whose position is not sure to their heads. What lies
+    /// between was published before this consumer joined, or was overwritten and is lost.
+    fn settle(&mut self) {
+        let Some(ordered) = &mut self.ordered else { return };
+        if self.lossless && ordered.located.iter().all(|located| *located) {
+            return;
+        }
+        if self.lanes.iter().any(|lane| lane.reader.published() != lane.reader.position()) {
+            self.settle_at_heads();
+        }
+    }
+
+    #[cold]
+    fn settle_at_heads(&mut self) {
+        let Some(ordered) = &mut self.ordered else { return };
+        // Heads first: a frame below a head that is seen here has its entry before the tail that
+        // is seen after. If the order is still empty then, every such frame has been passed.
+        let heads: Vec<u64> = self.lanes.iter().map(|lane| lane.reader.published()).collect();
+        if ordered.reader.next(clock::monotonic_ns) != Next::Empty {
+            return;
+        }
+        let mut lost = Vec::new();
+        for (index, (lane, head)) in self.lanes.iter_mut().zip(heads).enumerate() {
+            let position = lane.reader.position();
+            if is_before(position, head) {
+                lane.reader.jump(head);
+                if !self.lossless && ordered.is_located(index) {
+                    lost.push((index, head.wrapping_sub(position)));
+                }
+                if let Some(cursor) = self.row.positions.get(index) {
+                    lane.reader.release(cursor);
+                }
+            }
+            ordered.set_located(index);
+        }
+        for (index, frames) in lost {
+            self.count_lost(index, frames);
+        }
+        self.wake_all();
+    }
+}
+
+/// Where to begin to look for a ticket in a lane: at the first slot that can have it.
+fn from(lane: &Lane, lossless: bool, capacity: u64, origin: u64) -> u64 {
+    let position = lane.reader.position();
+    if lossless {
+        position
+    } else {
+        later(position, lossy::oldest(lane.reader.words(), capacity, origin))
+    }
+}

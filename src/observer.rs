@@ -1,0 +1,256 @@
+//! Reading without being there: no seat, no gate, no store to the bus at all.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::bus::Bus;
+use crate::error::{Error, PollError};
+use crate::lane::lossy;
+use crate::lane::reader::LaneReader;
+use crate::lane::{is_before, later};
+use crate::layout::words::LaneWords;
+use crate::options::{FrameLayout, Start, Wait};
+use crate::park::{Step, Waiting};
+use crate::received::{FrameRef, FrameShape, Frames};
+use crate::regions::{self, LaneData, Regions, View};
+use crate::run::{self, Run};
+use crate::shm::mapping::Shared;
+use crate::shm::segment::Segment;
+
+/// How long an observer sleeps between looks: nobody rings for it, since nobody knows of it.
+const NAP: Duration = Duration::from_millis(1);
+
+/// How an observer attaches: from [`Bus::observer`].
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `attach`"]
+pub struct ObserverOptions<'a> {
+    bus: &'a Bus,
+    start: Start,
+}
+
+impl<'a> ObserverOptions<'a> {
+    pub(crate) fn new(bus: &'a Bus) -> Self {
+        Self { bus, start: Start::Latest }
+    }
+
+    /// Where to start; at the latest by default.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Maps the bus read-only and starts to observe.
+    ///
+    /// # Errors
+    /// [`Error::Permission`] without read permission, [`Error::NotFound`] when the bus has been
+    /// removed.
+    pub fn attach(self) -> Result<Observer, Error> {
+        Observer::attach(self.bus, self.start)
+    }
+}
+
+/// Reads any bus without gating anybody: for tools.
+///
+/// It takes no seat, needs read permission only, and costs producers nothing but the reading of
+/// their lines. Frames are copied and checked; what was overwritten before it could be copied is
+/// counted exactly. Lanes are visited in turn; each lane's frames come in order. On an `ordered`
+/// bus it reads the lanes, not the total order.
+///
+/// # Examples
+/// ```
+/// # let name = format!("doc-observer-{}", std::process::id());
+/// # let bus = busway::Bus::options().create(&name)?;
+/// let mut producer = bus.producer().attach()?;
+/// producer.publish_bytes(1, b"seen")?;
+/// let mut observer = bus.observer().start(busway::Start::Oldest).attach()?;
+/// assert_eq!(observer.poll()?.map(|frame| frame.payload().to_vec()), Some(b"seen".to_vec()));
+/// # busway::Bus::remove(&name)?;
+/// # Ok::<(), busway::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Observer {
+    run: Run,
+    handed: (u64, u64),
+    lanes: Vec<(LaneReader<Shared<LaneWords>>, LaneData)>,
+    next_lane: usize,
+    buffer: Buffer,
+    shape: FrameShape,
+    capacity: u64,
+    visit_frames: u64,
+    lost: Vec<u64>,
+    read: u64,
+    regions: Regions,
+    segment: Segment,
+    /// Not `Sync`: one thread at a time.
+    _one_thread: PhantomData<Cell<()>>,
+}
+
+impl Observer {
+    fn attach(bus: &Bus, start: Start) -> Result<Self, Error> {
+        let segment = bus.segment().reopen(View::Observer.file())?;
+        let header = bus.header();
+        let (geometry, origin) = (header.geometry, header.origin);
+        let shape = geometry.shape;
+        let capacity = shape.capacity;
+        let regions = Regions::map(&segment, header, View::Observer)?;
+        let mut lost = Vec::new();
+        let mut lanes = Vec::new();
+        for (lane, data) in (0..).zip(regions::map_lanes(&segment, &geometry)?) {
+            let words = regions.lane(lane).ok_or_else(|| Error::Corrupt {
+                name: bus.name().to_owned(),
+                reason: format!("it has no lane {lane}"),
+            })?;
+            let latest = LaneReader::new(words.clone(), 0).published();
+            let oldest = lossy::oldest(&words, capacity, origin);
+            let position = match start {
+                Start::Latest => latest,
+                Start::Oldest => oldest,
+                Start::Position(wanted) if is_before(latest, wanted) => latest,
+                Start::Position(wanted) => later(wanted, oldest),
+            };
+            lost.push(match start {
+                Start::Position(wanted) if is_before(wanted, position) => {
+                    position.wrapping_sub(wanted)
+                }
+                _ => 0,
+            });
+            lanes.push((LaneReader::new(words, position), data));
+        }
+        let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
+        let visit_frames = run::visit_frames(geometry.stride_bytes.into(), capacity);
+        Ok(Self {
+            run: Run::default(),
+            handed: (0, 0),
+            lanes,
+            next_lane: 0,
+            buffer: Buffer::new(usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride)),
+            shape: FrameShape {
+                event: shape.frames == FrameLayout::Event,
+                payload_bytes: usize::try_from(shape.payload_bytes).unwrap_or(0),
+                stride,
+            },
+            capacity,
+            visit_frames,
+            lost,
+            read: 0,
+            regions,
+            segment,
+            _one_thread: PhantomData,
+        })
+    }
+
+    /// The next frame, if there is one. Never waits.
+    ///
+    /// # Errors
+    /// [`PollError::Removed`] when the bus was removed and everything is read.
+    pub fn poll(&mut self) -> Result<Option<FrameRef<'_>>, PollError> {
+        if self.advance(1)? == 0 { Ok(None) } else { Ok(self.frames().next()) }
+    }
+
+    /// Calls `read` with the next run of frames, at most `max` of one lane. Returns how many there
+    /// were. Never waits.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn poll_batch(
+        &mut self,
+        max: usize,
+        read: impl FnOnce(Frames<'_>),
+    ) -> Result<usize, PollError> {
+        let count = self.advance(u64::try_from(max).unwrap_or(u64::MAX))?;
+        if count > 0 {
+            read(self.frames());
+        }
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// The next frame, or `None` when there was none for `timeout`. Spins for a moment, then looks
+    /// every millisecond.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<FrameRef<'_>>, PollError> {
+        let mut waiting = Waiting::new(Wait::Adaptive, Some(timeout));
+        while self.advance(1)? == 0 {
+            match waiting.step() {
+                Step::Again => {}
+                Step::Over => return Ok(None),
+                Step::Park(longest) => std::thread::sleep(longest.min(NAP)),
+            }
+        }
+        Ok(self.frames().next())
+    }
+
+    /// Frames published and not yet polled, all lanes.
+    #[must_use]
+    pub fn lag(&self) -> u64 {
+        let behind = self.run.left;
+        self.lanes
+            .iter()
+            .map(|(reader, _)| reader.published().wrapping_sub(reader.position()))
+            .fold(behind, u64::saturating_add)
+    }
+
+    /// Frames lost since the attach, all lanes. Exact.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost.iter().fold(0, |sum, lost| lost.saturating_add(sum))
+    }
+
+    /// Frames of one lane lost since the attach. 0 for a lane that the bus does not have.
+    #[must_use]
+    pub fn lane_lost(&self, lane: u32) -> u64 {
+        usize::try_from(lane).ok().and_then(|lane| self.lost.get(lane)).copied().unwrap_or(0)
+    }
+
+    /// Frames polled since the attach.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read
+    }
+
+    fn advance(&mut self, max: u64) -> Result<u64, PollError> {
+        if max == 0 || (self.run.left == 0 && !self.visit()?) {
+            return Ok(0);
+        }
+        let count = self.run.left.min(max);
+        self.handed = (self.run.buffered, count);
+        self.run.take(count);
+        self.read = self.read.wrapping_add(count);
+        Ok(count)
+    }
+
+    /// Copies the next run, from the lane after the one visited last.
+    fn visit(&mut self) -> Result<bool, PollError> {
+        for _ in 0..self.lanes.len() {
+            let index = self.next_lane;
+            self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
+            let Some((reader, data)) = self.lanes.get_mut(index) else { continue };
+            let lane = u32::try_from(index).unwrap_or(u32::MAX);
+            let (capacity, most) = (self.capacity, self.visit_frames);
+            let (run, lost) = run::copy(lane, reader, data, capacity, most, &mut self.buffer);
+            if let Some(total) = self.lost.get_mut(index) {
+                *total = total.saturating_add(lost);
+            }
+            if let Some(run) = run {
+                // The copy is private: nothing is released later, so the lane moves on now.
+                reader.advance(run.count);
+                self.run = run;
+                return Ok(true);
+            }
+        }
+        let removed = self.regions.is_removed() || !self.segment.is_linked();
+        if removed { Err(PollError::Removed) } else { Ok(false) }
+    }
+
+    fn frames(&self) -> Frames<'_> {
+        let (first, count) = self.handed;
+        let at = |frames: u64| {
+            usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride)
+        };
+        let slots = self.buffer.bytes(at(first)..at(first.wrapping_add(count)));
+        Frames::of(slots, self.shape, self.run.lane, self.run.position.wrapping_sub(count))
+    }
+}

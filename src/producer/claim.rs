@@ -1,0 +1,216 @@
+//! Frames that are handed out for writing in place.
+
+use super::engine::{Engine, Room};
+use crate::error::PublishError;
+use crate::frame::Frame;
+
+/// One frame, claimed for writing. [`commit`](Self::commit) makes it visible; dropping it aborts,
+/// and then it never existed.
+///
+/// The payload holds whatever the slot held before: write all that you commit. Holding a claim for
+/// long holds up nobody.
+#[derive(Debug)]
+#[must_use = "a claim that is not committed is aborted"]
+pub struct Claim<'a> {
+    batch: Batch<'a>,
+}
+
+impl<'a> Claim<'a> {
+    #[inline]
+    pub(super) fn new(engine: &'a mut Engine, room: Room) -> Result<Self, PublishError> {
+        Ok(Self { batch: Batch::new(engine, 1, room)? })
+    }
+
+    /// The payload, all of it; stale content.
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.batch.engine.parts(0).1
+    }
+
+    /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
+    #[inline]
+    pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
+        self.batch.slot(0).into_value()
+    }
+
+    /// How much of the payload is used; all of it unless set. Event frames only.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
+    #[inline]
+    pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
+        self.batch.slot(0).set_len(len)
+    }
+
+    /// The event type. Bare frames have none, and ignore it.
+    #[inline]
+    pub fn set_kind(&mut self, kind: u16) {
+        self.batch.slot(0).set_kind(kind);
+    }
+
+    /// The user's flags. Bare frames have none, and ignore them.
+    #[inline]
+    pub fn set_flags(&mut self, flags: u16) {
+        self.batch.slot(0).set_flags(flags);
+    }
+
+    /// Publishes the frame; returns its position.
+    ///
+    /// # Errors
+    /// None on `single` and `lanes`. On `ordered`, as publishing, when the order ring is full.
+    #[inline]
+    pub fn commit(self) -> Result<u64, PublishError> {
+        self.batch.commit()
+    }
+}
+
+/// Several frames, claimed together. [`commit`](Self::commit) makes them visible all at once;
+/// dropping them aborts, and then none ever existed.
+///
+/// # Examples
+/// ```
+/// # let name = format!("doc-batch-{}", std::process::id());
+/// # let bus = busway::Bus::options().create(&name)?;
+/// # let mut consumer = bus.consumer().attach()?;
+/// # let mut producer = bus.producer().attach()?;
+/// let mut batch = producer.claim_batch(3)?;
+/// for index in 0..3 {
+///     let mut slot = batch.frame(index).expect("three frames are claimed");
+///     slot.payload_mut()[0] = b'a' + index as u8;
+///     slot.set_len(1)?;
+/// }
+/// let first = batch.commit()?;
+/// assert_eq!(first, 0);
+/// assert_eq!(consumer.lag(), 3);
+/// # busway::Bus::remove(&name)?;
+/// # Ok::<(), busway::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a batch that is not committed is aborted"]
+pub struct Batch<'a> {
+    engine: &'a mut Engine,
+    frames: u32,
+    room: Room,
+}
+
+impl<'a> Batch<'a> {
+    #[inline]
+    pub(super) fn new(
+        engine: &'a mut Engine,
+        frames: u32,
+        room: Room,
+    ) -> Result<Self, PublishError> {
+        engine.reserve(frames.into(), room)?;
+        let mut batch = Self { engine, frames, room };
+        for index in 0..frames {
+            batch.slot(index).reset();
+        }
+        Ok(batch)
+    }
+
+    /// How many frames are claimed.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // a batch is never empty
+    pub fn len(&self) -> u32 {
+        self.frames
+    }
+
+    /// One of the frames; `None` from `len` on.
+    #[inline]
+    pub fn frame(&mut self, index: u32) -> Option<Slot<'_>> {
+        (index < self.frames).then(|| self.slot(index))
+    }
+
+    #[inline]
+    fn slot(&mut self, index: u32) -> Slot<'_> {
+        Slot { engine: self.engine, index }
+    }
+
+    /// Publishes the frames, all at once; returns the position of the first.
+    ///
+    /// # Errors
+    /// None on `single` and `lanes`. On `ordered`, as publishing, when the order ring is full.
+    #[inline]
+    pub fn commit(self) -> Result<u64, PublishError> {
+        self.engine.commit(self.frames.into(), self.room)
+    }
+}
+
+/// One frame of a [`Batch`].
+#[derive(Debug)]
+pub struct Slot<'a> {
+    engine: &'a mut Engine,
+    index: u32,
+}
+
+impl<'a> Slot<'a> {
+    /// The payload, all of it; stale content.
+    #[inline]
+    pub fn payload_mut(&mut self) -> &mut [u8] {
+        self.engine.parts(self.index.into()).1
+    }
+
+    /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
+    #[inline]
+    pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
+        Slot { engine: self.engine, index: self.index }.into_value()
+    }
+
+    #[inline]
+    fn into_value<T: Frame>(mut self) -> Result<&'a mut T, PublishError> {
+        let len = size_of::<T>();
+        self.set_len(len)?;
+        self.set_kind(T::KIND);
+        let payload = self.engine.parts(self.index.into()).1;
+        let max = payload.len();
+        payload
+            .get_mut(..len)
+            .and_then(|bytes| T::mut_from_bytes(bytes).ok())
+            .ok_or(PublishError::TooLarge { len, max })
+    }
+
+    /// How much of the payload is used; all of it unless set. Event frames only.
+    ///
+    /// # Errors
+    /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
+    #[inline]
+    pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
+        self.engine.check_len(len)?;
+        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+            header.len = u32::try_from(len).unwrap_or(u32::MAX);
+        }
+        Ok(())
+    }
+
+    /// The event type. Bare frames have none, and ignore it.
+    #[inline]
+    pub fn set_kind(&mut self, kind: u16) {
+        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+            header.kind = kind;
+        }
+    }
+
+    /// The user's flags. Bare frames have none, and ignore them.
+    #[inline]
+    pub fn set_flags(&mut self, flags: u16) {
+        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+            header.flags = flags;
+        }
+    }
+
+    /// A fresh header over the stale one.
+    #[inline]
+    fn reset(&mut self) {
+        let len = u32::try_from(self.engine.payload_max()).unwrap_or(u32::MAX);
+        let time_ns = self.engine.claim_time_ns();
+        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+            *header = crate::layout::frame::FrameHeader { time_ns, len, kind: 0, flags: 0 };
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! The untyped producer: room, bytes, commit.
+
+#![allow(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::options::ProducerOptions;
+use crate::buffer::Buffer;
+use crate::bus::Bus;
+use crate::error::{Error, PublishError};
+use crate::lane::writer::LaneWriter;
+use crate::lane::{Gates, bits};
+use crate::layout::frame::FrameHeader;
+use crate::layout::words::LaneWords;
+use crate::options::{FrameLayout, OnFull, Timestamps, Topology, Wait};
+use crate::order::writer::{NotCommitted, OrderWriter};
+use crate::park::{self, Step, Waiting};
+use crate::participant::Role;
+use crate::regions::{self, LaneData, LaneGates, OrderMemory, Regions, View};
+use crate::seat::{self, Seat, recovery};
+use crate::shm::lock;
+use crate::shm::mapping::Shared;
+use crate::shm::segment::Segment;
+use crate::sync::barrier::Light;
+use crate::sync::{Ordering, clock};
+
+/// How long a blocked producer waits before it asks the kernel whether who holds it up is alive,
+/// and between asking again.
+const PROBE: Duration = Duration::from_millis(2);
+
+/// What to do when the lane is full.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Room {
+    /// As the bus was created and the producer attached.
+    ByPolicy,
+    /// Refuse.
+    Now,
+    /// Wait for this long.
+    Within(Duration),
+}
+
+/// What this producer has been through. The lane's shared counters are the sums over its tenants.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) rejected: u64,
+    pub(super) blocked_count: u64,
+    pub(super) blocked_ns: u64,
+}
+
+/// An attached producer without its type. Field order is drop order: mappings before the segment.
+#[derive(Debug)]
+pub(super) struct Engine {
+    lane: LaneWriter<Shared<LaneWords>, LaneGates>,
+    data: LaneData,
+    order: Option<OrderWriter<OrderMemory>>,
+    /// Where lossy frames are written before they are copied to their slots word by word; what is
+    /// claimed there is read by nobody.
+    staging: Buffer,
+    light: Light,
+    lossless: bool,
+    event: bool,
+    timestamps: Timestamps,
+    payload_max: usize,
+    header_bytes: usize,
+    batch_max: u64,
+    capacity: u64,
+    on_full: OnFull,
+    wait: Wait,
+    timeout: Option<Duration>,
+    first: u64,
+    pub(super) counters: Counters,
+    regions: Regions,
+    seat: Seat,
+    pid: u32,
+    segment: Segment,
+}
+
+impl Engine {
+    /// Opens the segment anew, takes a lane and sets up.
+    pub(super) fn attach(bus: &Bus, options: &ProducerOptions<'_>) -> Result<Self, Error> {
+        let segment = bus.segment().reopen(View::Producer.file())?;
+        let header = bus.header();
+        let geometry = header.geometry;
+        let shape = geometry.shape;
+        let regions = Regions::map(&segment, header, View::Producer)?;
+        let name = options.name.clone().unwrap_or_else(seat::process_name);
+        let seat = Seat::take(&segment, &regions, Role::Producer, &name)?;
+        let outside = || Error::Corrupt {
+            name: segment.name.clone(),
+            reason: format!("it has no lane {}", seat.index),
+        };
+        let data = regions::map_lane(&segment, &geometry, seat.index)?;
+        let words = regions.lane(seat.index).ok_or_else(outside)?;
+        let lane = LaneWriter::resume(words, regions.gates(seat.index), shape.capacity);
+        let lossless = shape.on_full.is_lossless();
+        let order = match u8::try_from(seat.index) {
+            Ok(index) if shape.topology == Topology::Ordered => {
+                let (words, laps) = (regions.order(), regions.laps());
+                Some(OrderWriter::new(words, laps, index, shape.lanes, lossless))
+            }
+            _ => None,
+        };
+        let (word, bit) =
+            recovery::lane_bit(&regions.words.producers, seat.index).ok_or_else(outside)?;
+        // ORDERING: release, pairs with the acquire load in the consumers' look at who is there.
+        word.fetch_or(bit, Ordering::Release);
+        let stride = data.slots.stride();
+        let small = |bytes: u32| usize::try_from(bytes).unwrap_or(0);
+        Ok(Self {
+            first: lane.head(),
+            lane,
+            data,
+            order,
+            staging: Buffer::new(if lossless { 0 } else { stride }),
+            light: Light::register(),
+            lossless,
+            event: shape.frames == FrameLayout::Event,
+            timestamps: shape.timestamps,
+            payload_max: small(shape.payload_bytes),
+            header_bytes: small(geometry.header_bytes()),
+            batch_max: geometry.batch_max(),
+            capacity: shape.capacity,
+            on_full: shape.on_full,
+            wait: options.wait,
+            timeout: options.timeout,
+            counters: Counters::default(),
+            regions,
+            seat,
+            pid: std::process::id(),
+            segment,
+        })
+    }
+
+    pub(super) fn lane(&self) -> u32 {
+        self.seat.index
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.lane.head()
+    }
+
+    pub(super) fn published(&self) -> u64 {
+        self.lane.head().wrapping_sub(self.first)
+    }
+
+    pub(super) fn payload_max(&self) -> usize {
+        self.payload_max
+    }
+
+    /// Publishes one frame of bytes.
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        self.check_len(bytes.len())?;
+        self.reserve(1, room)?;
+        self.write(0, kind, bytes);
+        self.commit(1, room)
+    }
+
+    /// Refuses a payload that a frame of this bus cannot have.
+    #[inline]
+    pub(super) fn check_len(&self, len: usize) -> Result<(), PublishError> {
+        if len > self.payload_max {
+            return Err(PublishError::TooLarge { len, max: self.payload_max });
+        }
+        if !self.event && len != self.payload_max {
+            return Err(PublishError::WrongLength { len, want: self.payload_max });
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the next `count` frames may be written.
+    #[inline]
+    pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
+        if count == 0 || count > self.batch_max {
+            return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
+        }
+        if self.lossless {
+            if self.lane.has_room(count) {
+                return Ok(());
+            }
+            return self.wait_for_room(count, room);
+        }
+        self.grow_staging(count)
+    }
+
+    /// Makes room for a batch in the staging buffer; one frame always fits.
+    #[inline]
+    fn grow_staging(&mut self, count: u64) -> Result<(), PublishError> {
+        if count > 1 {
+            let too_many = PublishError::BatchSize { frames: count, max: self.batch_max };
+            let frames = usize::try_from(count).map_err(|_| too_many)?;
+            self.staging.grow(frames.checked_mul(self.data.slots.stride()).ok_or(too_many)?);
+        }
+        Ok(())
+    }
+
+    /// The bytes of the `index`-th reserved frame, header included.
+    #[inline]
+    fn frame(&mut self, index: u64) -> &mut [u8] {
+        if self.lossless {
+            let position = self.lane.head().wrapping_add(index);
+            // SAFETY: this is the lane's only producer (it holds the seat's lock); the position is
+            // below the credit that `reserve` made sure of and not published, since `index` is
+            // below the count reserved; the borrow of self keeps any other borrow of it away.
+            return unsafe { self.data.slots.write(position) };
+        }
+        let stride = self.data.slots.stride();
+        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(stride);
+        self.staging.bytes_mut(start..start.saturating_add(stride))
+    }
+
+    /// Writes header and payload of the `index`-th reserved frame. The length has been checked.
+    #[inline]
+    pub(super) fn write(&mut self, index: u64, kind: u16, bytes: &[u8]) {
+        let (event, header_bytes) = (self.event, self.header_bytes);
+        let time_ns = self.claim_time_ns();
+        let frame = self.frame(index);
+        if event {
+            // The length is at most `payload_max`, which is a u32.
+            #[allow(clippy::cast_possible_truncation)]
+            let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
+            let _fits = header.write_to_prefix(frame);
+        }
+        if let Some(to) = frame.get_mut(header_bytes..header_bytes + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    }
+
+    /// The time that a frame gets before commit: now, when every frame is stamped by itself.
+    #[inline]
+    pub(super) fn claim_time_ns(&self) -> u64 {
+        match self.timestamps {
+            Timestamps::Frame if self.event => clock::monotonic_ns(),
+            _ => 0,
+        }
+    }
+
+    /// The header and the payload of the `index`-th reserved frame, for writing.
+    #[inline]
+    pub(super) fn parts(&mut self, index: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
+        let (event, header_bytes, payload_max) = (self.event, self.header_bytes, self.payload_max);
+        let (head, rest) = self.frame(index).split_at_mut_checked(header_bytes).unwrap_or_default();
+        let header = if event { FrameHeader::mut_from_bytes(head).ok() } else { None };
+        (header, rest.get_mut(..payload_max).unwrap_or_default())
+    }
+
+    /// Publishes the `count` frames that were reserved and written. On failure nothing is visible.
+    #[inline]
+    pub(super) fn commit(&mut self, count: u64, room: Room) -> Result<u64, PublishError> {
+        if self.event && self.timestamps == Timestamps::Batch {
+            self.stamp(count);
+        }
+        if !self.lossless {
+            self.copy_staged(count);
+        }
+        let first = self.lane.head();
+        if self.order.is_some() {
+            self.commit_in_order(first, count, room)?;
+        }
+        self.lane.publish(count);
+        self.wake();
+        Ok(first)
+    }
+
+    /// One clock read for the whole batch.
+    #[inline]
+    fn stamp(&mut self, count: u64) {
+        let now = clock::monotonic_ns();
+        for index in 0..count {
+            if let (Some(header), _) = self.parts(index) {
+                header.time_ns = now;
+            }
+        }
+    }
+
+    /// Overwrites the slots of a lossy lane with what was staged.
+    #[inline]
+    fn copy_staged(&mut self, count: u64) {
+        self.lane.overwrite(count);
+        let stride = self.data.slots.stride();
+        let mut start = 0_usize;
+        for index in 0..count {
+            let position = self.lane.head().wrapping_add(index);
+            let frame = self.staging.words(start..start.saturating_add(stride));
+            self.data.slots.store_words(position, frame);
+            start = start.saturating_add(stride);
+        }
+    }
+
+    fn commit_in_order(
+        &mut self,
+        first: u64,
+        count: u64,
+        room: Room,
+    ) -> Result<(), PublishError> {
+        let Some(order) = &mut self.order else { return Ok(()) };
+        let (words, tickets) = (self.lane.words(), &self.data.tickets);
+        let slot = usize::try_from(first & (self.capacity - 1)).unwrap_or(usize::MAX);
+        let record = |ticket: u64| {
+            // ORDERING: relaxed; published by the release CAS of the entry, which follows.
+            if let Some(beside) = tickets.get(slot) {
+                beside.store(ticket, Ordering::Relaxed);
+            }
+            words.ticket.store(ticket, Ordering::Relaxed);
+            // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
+            words.ticket_at.store(first, Ordering::Release);
+        };
+        let mut waiting = None;
+        loop {
+            match order.commit(count, record) {
+                Ok(_ticket) => return Ok(()),
+                Err(NotCommitted::Contested) => return Err(PublishError::Contested),
+                Err(NotCommitted::Full) => {}
+            }
+            let timeout = match (room, self.on_full) {
+                (Room::Within(timeout), _) => Some(timeout),
+                (Room::ByPolicy, OnFull::Block) => self.timeout,
+                _ => return Err(reject(&mut self.counters, words)),
+            };
+            // The order ring is as long as twice all lanes: this is a consumer that stands still
+            // before a flood of tombs. Parking is not worth its code here.
+            let waiting = waiting.get_or_insert_with(|| Waiting::new(Wait::Yielding, timeout));
+            if waiting.step() == Step::Over {
+                return Err(PublishError::TimedOut);
+            }
+            if self.regions.is_removed() {
+                return Err(PublishError::Removed);
+            }
+        }
+    }
+
+    /// Rings for consumers that sleep.
+    #[inline]
+    fn wake(&self) {
+        self.light.barrier();
+        // ORDERING: relaxed; the light barrier orders it after the store of head.
+        let sleeping = self.regions.words.sleeping_consumers.load(Ordering::Relaxed);
+        if sleeping != 0 {
+            self.ring(sleeping);
+        }
+    }
+
+    #[cold]
+    fn ring(&self, sleeping: u64) {
+        for consumer in bits(sleeping) {
+            if let Some(seat) = self.regions.seat(Role::Consumer, consumer) {
+                park::ring(&seat);
+            }
+        }
+    }
+
+    /// The lane is full: refuses, or waits as asked.
+    #[cold]
+    fn wait_for_room(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
+        if self.regions.is_removed() {
+            return Err(PublishError::Removed);
+        }
+        let timeout = match (room, self.on_full) {
+            (Room::Within(timeout), _) => Some(timeout),
+            (Room::ByPolicy, OnFull::Block) => self.timeout,
+            _ => return Err(reject(&mut self.counters, self.lane.words())),
+        };
+        let start = Instant::now();
+        let result = self.wait_until(timeout, |lane| lane.has_room(count));
+        self.counters.blocked_count += 1;
+        let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.counters.blocked_ns = self.counters.blocked_ns.saturating_add(waited);
+        let words = self.lane.words();
+        add(&words.blocked_count, 1);
+        add(&words.blocked_ns, waited);
+        result
+    }
+
+    /// Waits until `done` or the timeout, giving back the seats of dead consumers meanwhile.
+    fn wait_until(
+        &mut self,
+        timeout: Option<Duration>,
+        mut done: impl FnMut(&mut LaneWriter<Shared<LaneWords>, LaneGates>) -> bool,
+    ) -> Result<(), PublishError> {
+        let mut waiting = Waiting::new(self.wait, timeout);
+        let mut probe_at = Instant::now() + PROBE;
+        let mut steps = 0_u32;
+        while !done(&mut self.lane) {
+            if self.regions.is_removed() {
+                return Err(PublishError::Removed);
+            }
+            match waiting.step() {
+                Step::Again => {}
+                Step::Over => return Err(PublishError::TimedOut),
+                Step::Park(longest) => {
+                    let sleepers = &self.regions.words.sleeping_producers;
+                    if let Some(bit) = recovery::lane_bit(sleepers, self.seat.index) {
+                        let lane = &mut self.lane;
+                        park::park(&self.seat.words, bit, longest.min(PROBE), || done(lane));
+                    }
+                }
+            }
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(64) || self.wait != Wait::Busy {
+                let now = Instant::now();
+                if now >= probe_at {
+                    self.give_back_dead_consumers();
+                    probe_at = now + PROBE;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Recovers consumers that hold this producer up and are provably dead.
+    fn give_back_dead_consumers(&self) {
+        // ORDERING: relaxed; only whom to ask about.
+        let attached = self.lane.gates().attached().load(Ordering::Relaxed);
+        let dead = |consumer: u32| {
+            let byte = seat::byte(Role::Consumer, consumer);
+            lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
+        };
+        if bits(attached).any(dead) {
+            // Somebody else may be faster, or this user may lack the right: either way the next
+            // look at the cursors tells.
+            let _reclaimed = recovery::reclaim(&self.segment);
+        }
+    }
+
+    /// Waits until everything is read; returns how much is not.
+    pub(super) fn drain(&mut self, timeout: Duration) -> u64 {
+        // Timed out or removed: what is left says it all.
+        let _result = self.wait_until(Some(timeout), |lane| lane.unread() == 0);
+        self.lane.unread()
+    }
+}
+
+/// Counts a refusal.
+#[cold]
+fn reject(counters: &mut Counters, words: &LaneWords) -> PublishError {
+    counters.rejected += 1;
+    add(&words.rejected, 1);
+    PublishError::Full
+}
+
+/// Adds to a counter that only this lane's producer writes.
+fn add(counter: &crate::sync::AtomicU64, amount: u64) {
+    // ORDERING: relaxed; a statistic with one writer.
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if std::process::id() != self.pid {
+            // A forked child has no part in the parent's attachment: the mappings are not there.
+            return;
+        }
+        recovery::clear_producer(&self.regions, self.seat.index);
+        self.seat.leave(&self.regions);
+        // Whoever sleeps learns that the lane is closed.
+        self.wake();
+    }
+}
