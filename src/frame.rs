@@ -7,6 +7,7 @@
 //!
 //! Nothing here touches shared memory: that every bit pattern is a value is zerocopy's promise.
 
+#![allow(unsafe_code)] // declares an unsafe trait
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
