@@ -1,0 +1,24 @@
+//! The daemon as its users see it: real processes, real sockets, real segments.
+//!
+//! ```text
+//! http       create, list, inspect, remove; every kind of error; requests that make no sense
+//! openapi    the served description against what the server does
+//! access     other users of the host
+//! lifecycle  one daemon a directory; signals; kill -9 and another start
+//! watch      attach, detach and death of other processes
+//! config     the config file
+//! client     the client that busctl uses
+//! support    daemons, children, buses and requests for all of them
+//! ```
+
+// Tests may panic: that is how they fail.
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+mod access;
+mod client;
+mod config;
+mod http;
+mod lifecycle;
+mod openapi;
+mod support;
+mod watch;

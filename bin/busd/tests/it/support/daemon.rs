@@ -1,0 +1,180 @@
+//! A daemon process in a runtime directory of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::{Answer, Scratch, eventually, exchange};
+
+/// A daemon; killed and its directory removed on drop.
+pub struct Daemon {
+    directory: Arc<Scratch>,
+    process: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Daemon {
+    /// Starts one and waits until it answers.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
+        let directory = Arc::new(Scratch::new());
+        let mut daemon = Self::spawn_in(directory, arguments);
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    /// Another daemon in the directory of this one, which has ended.
+    pub fn start_again(&self) -> Self {
+        let mut daemon = Self::spawn_in(Arc::clone(&self.directory), &[]);
+        daemon.wait_until_ready();
+        daemon
+    }
+
+    fn spawn_in(directory: Arc<Scratch>, arguments: &[&str]) -> Self {
+        let mut process = command(&directory.join("run"))
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        Self {
+            directory,
+            process,
+            log,
+        }
+    }
+
+    fn wait_until_ready(&mut self) {
+        eventually("the daemon", || {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                panic!(
+                    "the daemon ended with {status}: {:?}",
+                    self.log.lock().unwrap()
+                );
+            }
+            let answer = exchange(&self.socket(), "GET", "/v1/health", "").ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir().join("busd.sock")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
+        exchange(&self.socket(), method, path, body).unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, "")
+    }
+
+    /// Creates a bus that must be new.
+    pub fn create(&self, name: &str, options: &str) {
+        let body = format!("{{\"name\": \"{name}\"{options}}}");
+        let answer = self.request("POST", "/v1/buses", &body);
+        assert_eq!(answer.status, 201, "{answer:?}");
+    }
+
+    /// The answer of `GET /v1/buses`, only those of these names.
+    pub fn list(&self, names: &[&str]) -> Vec<Value> {
+        let list = self.get("/v1/buses").json();
+        let is_ours = |bus: &&Value| names.contains(&bus["name"].as_str().unwrap());
+        list["buses"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(is_ours)
+            .cloned()
+            .collect()
+    }
+
+    /// Waits for a log line whose fields have these values.
+    pub fn wait_for_log(&self, wanted: &[(&str, Value)]) -> Value {
+        eventually(&format!("{wanted:?} in the log"), || {
+            let log = self.log.lock().unwrap();
+            log.iter().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                wanted
+                    .iter()
+                    .all(|(key, value)| line[*key] == *value)
+                    .then_some(line)
+            })
+        })
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Ends it without giving it a chance.
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        eventually("the daemon's end", || self.process.try_wait().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The daemon's command, in this runtime directory and apart from the user's config.
+pub fn command(runtime_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_busd"));
+    command
+        .args(["--log", "json", "--runtime-dir"])
+        .arg(runtime_dir)
+        .env("XDG_CONFIG_HOME", "/nonexistent")
+        .env_remove("NOTIFY_SOCKET")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+/// Runs a daemon that must not come up; gives its exit code and what it said.
+pub fn refused(runtime_dir: &Path, arguments: &[&str]) -> (i32, String) {
+    let mut process = command(runtime_dir)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = eventually("the refusal", || process.try_wait().unwrap());
+    let mut text = String::new();
+    process
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    (status.code().unwrap_or(-1), text)
+}

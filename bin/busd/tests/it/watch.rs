@@ -1,0 +1,128 @@
+//! What the daemon notices of other processes.
+
+use serde_json::json;
+
+use crate::support::{BusName, Child, Daemon, Task, eventually};
+
+#[test]
+fn attach_and_detach_are_logged() {
+    let daemon = Daemon::start();
+    let name = BusName::new();
+    daemon.create(&name, "");
+    for (task, role) in [
+        (Task::HoldProducer, "producer"),
+        (Task::HoldConsumer, "consumer"),
+    ] {
+        let child = Child::start(task, &name);
+        let who = |message: &str| {
+            [
+                ("message", json!(message)),
+                ("bus", json!(&*name)),
+                ("role", json!(role)),
+                ("pid", json!(child.pid())),
+                ("name", json!("holder")),
+                ("seat", json!(0)),
+            ]
+        };
+        let (attached, detached) = (who("attached"), who("detached"));
+        daemon.wait_for_log(&attached);
+        child.stop();
+        daemon.wait_for_log(&detached);
+    }
+    assert_eq!(daemon.get("/v1/health").json()["seats_recovered"], 0);
+}
+
+#[test]
+fn a_dead_producers_lane_is_free_again_and_its_frames_stay() {
+    let daemon = Daemon::start();
+    let name = BusName::new();
+    daemon.create(&name, ", \"topology\": \"single\"");
+    let mut child = Child::start(Task::Publish, &name);
+    let bus = busway::Bus::open(&name).unwrap();
+    eventually("a few frames", || (bus.stat().published > 5).then_some(()));
+    assert!(
+        bus.producer().attach().is_err(),
+        "a single bus has one producer"
+    );
+    child.kill();
+    let line = daemon.wait_for_log(&[
+        ("level", json!("WARN")),
+        ("bus", json!(&*name)),
+        ("role", json!("producer")),
+        ("pid", json!(child.pid())),
+        ("name", json!("counter")),
+        ("lane", json!(0)),
+    ]);
+    let published = bus.stat().published;
+    assert_eq!(line["position"], json!(published), "{line}");
+    assert_eq!(daemon.get("/v1/health").json()["seats_recovered"], 1);
+
+    let mut consumer = bus
+        .consumer()
+        .start(busway::Start::Oldest)
+        .attach()
+        .unwrap();
+    for count in 0..published {
+        let frame = consumer.poll().unwrap().expect("a frame of the dead");
+        assert_eq!(frame.payload(), count.to_le_bytes());
+    }
+    let next = bus.producer().attach().unwrap();
+    assert_eq!(next.position(), published);
+}
+
+#[test]
+fn a_dead_consumer_holds_nobody_up() {
+    let daemon = Daemon::start();
+    let name = BusName::new();
+    daemon.create(&name, ", \"capacity_frames\": 4, \"on_full\": \"reject\"");
+    let mut child = Child::start(Task::HoldConsumer, &name);
+    let bus = busway::Bus::open(&name).unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    while producer.publish_bytes(0, b"x").is_ok() {}
+    child.kill();
+    daemon.wait_for_log(&[
+        ("level", json!("WARN")),
+        ("bus", json!(&*name)),
+        ("role", json!("consumer")),
+        ("pid", json!(child.pid())),
+    ]);
+    producer.publish_bytes(0, b"x").unwrap();
+    let list = daemon
+        .get(&format!("/v1/buses/{}/participants", &*name))
+        .json();
+    assert_eq!(list["participants"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn those_who_died_while_no_daemon_ran_are_recovered_at_start() {
+    let mut daemon = Daemon::start();
+    let name = BusName::new();
+    daemon.create(&name, "");
+    let mut child = Child::start(Task::HoldProducer, &name);
+    daemon.kill();
+    child.kill();
+    let daemon = daemon.start_again();
+    daemon.wait_for_log(&[
+        ("level", json!("WARN")),
+        ("bus", json!(&*name)),
+        ("pid", json!(child.pid())),
+    ]);
+    let list = daemon
+        .get(&format!("/v1/buses/{}/participants", &*name))
+        .json();
+    assert_eq!(list["participants"], json!([]));
+}
+
+#[test]
+fn buses_of_others_are_noticed_when_they_come_and_go() {
+    let daemon = Daemon::start();
+    let name = BusName::new();
+    let bus = busway::Bus::options().create(&name).unwrap();
+    daemon.wait_for_log(&[("message", json!("watching")), ("bus", json!(&*name))]);
+    let consumer = bus.consumer().name("mine").attach().unwrap();
+    daemon.wait_for_log(&[("message", json!("attached")), ("bus", json!(&*name))]);
+    drop(consumer);
+    daemon.wait_for_log(&[("message", json!("detached")), ("bus", json!(&*name))]);
+    busway::Bus::remove(&name).unwrap();
+    daemon.wait_for_log(&[("message", json!("bus is gone")), ("bus", json!(&*name))]);
+}
