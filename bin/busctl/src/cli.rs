@@ -1,9 +1,21 @@
 //! The grammar of the command line: global flags and the list of verbs.
 
 use crate::bench::BenchArgs;
+use crate::daemon::{HOST_VERB, HostArgs};
 use crate::demo::DemoArgs;
 use crate::exit::Exit;
 use crate::output::Color;
+use crate::verbs::about::{CompletionsArgs, ManArgs};
+use crate::verbs::create::CreateArgs;
+use crate::verbs::doctor::DoctorArgs;
+use crate::verbs::list::ListArgs;
+use crate::verbs::participants::ParticipantsArgs;
+use crate::verbs::publish::PublishArgs;
+use crate::verbs::rate::RateArgs;
+use crate::verbs::remove::RemoveArgs;
+use crate::verbs::schema::SchemaArgs;
+use crate::verbs::stat::StatArgs;
+use crate::verbs::subscribe::SubscribeArgs;
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,14 +43,9 @@ pub struct Globals {
     /// Work straight on the segments; neither ask nor start a daemon
     #[arg(long, global = true)]
     pub no_daemon: bool,
-    /// The daemon's runtime directory [default: $XDG_RUNTIME_DIR/busway, or /run/busway for root]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "BUSWAY_RUNTIME_DIR",
-        hide_env_values = true
-    )]
+    /// The daemon's runtime directory [default: $BUSWAY_RUNTIME_DIR, $XDG_RUNTIME_DIR/busway,
+    /// /run/busway for root, /tmp/busway-UID]
+    #[arg(long, global = true, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
     /// When to colour the output (NO_COLOR is honoured)
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
@@ -48,10 +55,42 @@ pub struct Globals {
 /// Every verb with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Make a bus
+    Create(CreateArgs),
+    /// List the buses of this host
+    #[command(visible_alias = "list")]
+    Ls(ListArgs),
+    /// Show all there is to know of buses: geometry, who is attached, how far, how fast
+    Stat(StatArgs),
+    /// List who is attached
+    Ps(ParticipantsArgs),
+    /// Remove buses
+    Rm(RemoveArgs),
+    /// Show what the bytes of a bus's frames mean
+    Schema(SchemaArgs),
+    /// Publish frames
+    Pub(PublishArgs),
+    /// Print frames as a consumer: loses none where the bus is lossless, holds producers up if slow
+    Sub(SubscribeArgs),
+    /// Print frames as an observer: costs the producers nothing, reports gaps
+    Tap(SubscribeArgs),
+    /// Show how many frames a second come, and how evenly
+    Hz(RateArgs),
+    /// Show how many bytes a second come
+    Bw(RateArgs),
     /// Measure throughput and latency between real processes
     Bench(BenchArgs),
     /// Fan live telemetry of this machine into one consumer and show it
     Demo(DemoArgs),
+    /// Check this machine and its buses; say what is wrong and what to do
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+    /// Host the daemon (what starting one on demand runs)
+    #[command(name = HOST_VERB, hide = true)]
+    HostDaemon(HostArgs),
 }
 
 /// The paragraph of `--help` that lists the exit codes.

@@ -57,8 +57,9 @@ impl Exit {
     pub fn from_error_code(code: &str) -> Self {
         match code {
             "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" | "too_large"
-            | "wrong_length" => Self::Usage,
-            "not_found" => Self::NotFound,
+            | "wrong_length" | "batch_size" | "bad_request" => Self::Usage,
+            "not_found" | "removed" => Self::NotFound,
+            "daemon_unreachable" | "protocol" => Self::Daemon,
             "permission" => Self::Permission,
             "timed_out" => Self::Timeout,
             "already_exists" | "differs" => Self::AlreadyExists,

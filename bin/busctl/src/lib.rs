@@ -6,20 +6,40 @@
 
 mod bench;
 mod cli;
+mod context;
+mod daemon;
 mod demo;
 mod exit;
+mod handover;
 mod output;
+mod process;
 mod signal;
+mod table;
+mod units;
+mod verbs;
 
-use clap::Parser as _;
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 use cli::{Cli, Verb};
+use context::Context;
 use exit::Failure;
-use output::Out;
+use output::{Color, Out};
+use std::ffi::OsString;
 use std::process::ExitCode;
+use verbs::{about, create, doctor, list, participants, publish, rate, remove, schema, stat};
+use verbs::subscribe;
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Err(failure) = handover::give_way(&arguments) {
+        Out::new(false, Color::Auto).failure(&failure);
+        return failure.exit().code();
+    }
+    let command = Cli::command().name(about::called_by()).color(clap_color(&arguments));
+    let parsed = command
+        .try_get_matches_from(arguments)
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // A pipe that is closed while help is printed is not worth a word.
@@ -27,22 +47,55 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let out = Out::new(cli.globals.json, cli.globals.color);
-    let result = run(cli, &out).and_then(|code| out.flush().map(|()| code));
+    let context = Context::new(&cli.globals);
+    let result = run(cli.verb, &context).and_then(|code| context.out.flush().map(|()| code));
     match result {
         Ok(code) => code,
         Err(failure) => {
             // What was written before the failure belongs before it.
-            let _ = out.flush();
-            out.failure(&failure);
+            let _ = context.out.flush();
+            context.out.failure(&failure);
             failure.exit().code()
         }
     }
 }
 
-fn run(cli: Cli, out: &Out) -> Result<ExitCode, Failure> {
-    match cli.verb {
-        Verb::Bench(args) => bench::run(args, out),
-        Verb::Demo(args) => demo::run(args, out),
+fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Create(args) => create::run(args, context),
+        Verb::Ls(args) => list::run(&args, context),
+        Verb::Stat(args) => stat::run(&args, context),
+        Verb::Ps(args) => participants::run(args, context),
+        Verb::Rm(args) => remove::run(args, context),
+        Verb::Schema(args) => schema::run(&args, context),
+        Verb::Pub(args) => publish::run(args, context),
+        Verb::Sub(args) => subscribe::run_consumer(&args, context),
+        Verb::Tap(args) => subscribe::run_observer(&args, context),
+        Verb::Hz(args) => rate::run_hz(&args, context),
+        Verb::Bw(args) => rate::run_bw(&args, context),
+        Verb::Bench(args) => bench::run(args, &context.out),
+        Verb::Demo(args) => demo::run(args, &context.out),
+        Verb::Doctor(args) => doctor::run(&args, context),
+        Verb::Completions(args) => about::run_completions(&args, context),
+        Verb::Man(args) => about::run_man(&args, context),
+        Verb::HostDaemon(_) => Ok(daemon::host(context)),
     }
+}
+
+/// Help and usage errors are printed before the flags are parsed, so `--color` is looked for by hand.
+fn clap_color(arguments: &[OsString]) -> ColorChoice {
+    let mut choice = ColorChoice::Auto;
+    for (index, argument) in arguments.iter().enumerate() {
+        let value = match argument.to_str() {
+            Some("--color") => arguments.get(index + 1).and_then(|value| value.to_str()),
+            Some(text) => text.strip_prefix("--color="),
+            None => None,
+        };
+        match value {
+            Some("always") => choice = ColorChoice::Always,
+            Some("never") => choice = ColorChoice::Never,
+            _ => {}
+        }
+    }
+    choice
 }

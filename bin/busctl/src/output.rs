@@ -6,6 +6,7 @@
 
 use crate::exit::Failure;
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
@@ -117,6 +118,23 @@ impl Out {
     /// Hands what is buffered to the reader of stdout.
     pub fn flush(&self) -> Result<(), Failure> {
         Ok(self.lock().flush()?)
+    }
+
+    /// Whether stdout is a pipe or socket that nobody reads any more. Costs a system call; for
+    /// verbs that may wait long before they write again.
+    #[allow(
+        clippy::unused_self,
+        reason = "output goes through Out, whatever it needs of it"
+    )]
+    pub fn reader_is_gone(&self) -> bool {
+        let stdout = rustix::stdio::stdout();
+        // Asks for nothing: errors and hang-ups are always reported (poll(2)).
+        let mut looked_at = [PollFd::new(&stdout, PollFlags::empty())];
+        let gone = PollFlags::ERR | PollFlags::HUP;
+        rustix::event::poll(&mut looked_at, Some(&Timespec::default())).is_ok()
+            && looked_at
+                .iter()
+                .any(|stdout| stdout.revents().intersects(gone))
     }
 
     /// Says something on stderr. A stderr that is closed is nobody to talk to: no error.

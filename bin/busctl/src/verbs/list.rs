@@ -1,0 +1,87 @@
+//! `ls`: every bus of this host, read from the segments themselves.
+
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::Out;
+use crate::table::{Side, Table};
+use crate::units::{format_age, format_bytes, format_count};
+use busd::api::{self, ErrorBody, UnreadableBus};
+use busway::Bus;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Arguments of `ls`.
+#[derive(Debug, Args)]
+pub struct ListArgs {}
+
+/// Lists the buses.
+pub fn run(_args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let list = read()?;
+    if context.out.json() {
+        context.out.document("busway.ls/1", &list)?;
+    } else {
+        print(&list, &context.out)?;
+    }
+    Ok(Exit::Ok.code())
+}
+
+/// Opens every segment that is named like a bus.
+pub fn read() -> Result<api::BusList, Failure> {
+    let mut list = api::BusList {
+        buses: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    for name in Bus::list()? {
+        match Bus::open(&name) {
+            Ok(bus) => list.buses.push(api::Bus::new(bus.info(), &bus.stat())),
+            // Removed between the two looks.
+            Err(error) if error.code() == "not_found" => {}
+            Err(error) => {
+                let code = error.code().to_owned();
+                let error = ErrorBody {
+                    code,
+                    message: error.to_string(),
+                    hint: None,
+                };
+                list.unreadable.push(UnreadableBus { name, error });
+            }
+        }
+    }
+    Ok(list)
+}
+
+fn print(list: &api::BusList, out: &Out) -> Result<(), Failure> {
+    let mut table = Table::new([
+        ("NAME", Side::Left),
+        ("TOPOLOGY", Side::Left),
+        ("ON FULL", Side::Left),
+        ("PAYLOAD", Side::Right),
+        ("CAPACITY", Side::Right),
+        ("PRODUCERS", Side::Right),
+        ("CONSUMERS", Side::Right),
+        ("PUBLISHED", Side::Right),
+        ("SIZE", Side::Right),
+        ("AGE", Side::Right),
+    ]);
+    for bus in &list.buses {
+        table.row([
+            bus.name.clone(),
+            bus.topology.to_string(),
+            bus.on_full.to_string(),
+            format_bytes(u64::from(bus.payload_bytes)),
+            format_count(bus.capacity_frames),
+            format!("{}/{}", bus.producers_attached, bus.lanes_max),
+            format!("{}/{}", bus.consumers_attached, bus.consumers_max),
+            format_count(bus.published_frames),
+            format_bytes(bus.segment_bytes),
+            format_age(bus.created_unix_ns),
+        ]);
+    }
+    table.print(out)?;
+    // After the table, so that the two do not mix on a terminal.
+    out.flush()?;
+    for bus in &list.unreadable {
+        out.warn(format_args!("{}: {}", bus.name, bus.error.message));
+    }
+    Ok(())
+}

@@ -1,0 +1,23 @@
+//! The verbs, one file each: its arguments and its `run`.
+//!
+//! ```text
+//! make and remove    create · remove
+//! look               list · stat · participants · schema · doctor/
+//! frames             publish (input) · subscribe (source, render) · rate (hz, bw)
+//! the program itself about (completions, man)
+//! ```
+
+pub mod about;
+pub mod create;
+pub mod doctor;
+pub mod input;
+pub mod list;
+pub mod participants;
+pub mod publish;
+pub mod rate;
+pub mod remove;
+pub mod render;
+pub mod schema;
+pub mod source;
+pub mod stat;
+pub mod subscribe;

@@ -1,0 +1,411 @@
+//! `hz` and `bw`: how fast frames and bytes come, over a sliding window of frames, as robotics
+//! people know them from `rostopic hz` and `rostopic bw`.
+//!
+//! Both observe: they cost the producers nothing. An observer may be lapped on a fast bus; what was
+//! lost is counted in the rate, and not in the distribution. Times are the frames' own where the
+//! bus keeps timestamps (frames of one batch then share one), else those of their arrival.
+
+use super::source::{End, Flow, Limits, Sink, Source};
+use crate::context::Context;
+use crate::exit::{Exit, Failure};
+use crate::output::Out;
+use crate::signal::Stop;
+use crate::units::{format_bytes, format_count, format_ns, format_rate};
+use crate::units::{parse_count_from_one, parse_duration, parse_interval};
+use busway::{Bus, FrameRef, Start};
+use clap::Args;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// The widest window: as many frames as fit 32 MiB here.
+const WINDOW_FRAMES_MAX: u64 = 1 << 20;
+
+/// Arguments of `hz` and `bw`.
+#[derive(Debug, Args)]
+pub struct RateArgs {
+    /// The bus
+    name: String,
+    /// Frames that the figures are taken over, at most
+    #[arg(short, long, value_name = "FRAMES", default_value = "10000", value_parser = parse_window)]
+    window: usize,
+    /// Time between two reports
+    #[arg(long, value_name = "DUR", default_value = "1s", value_parser = parse_interval)]
+    every: Duration,
+    /// End after so many reports [default: at Ctrl-C, or when the bus is removed]
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count_from_one)]
+    count: Option<u64>,
+    /// End with exit code 6 when no frame comes for so long (500ms, 2s, 1m)
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// What is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    Frames,
+    Bytes,
+}
+
+/// A line of `hz --json`.
+#[derive(Debug, PartialEq, Serialize)]
+struct FrameRate {
+    bus: String,
+    rate_hz: f64,
+    interval_min_ns: u64,
+    interval_max_ns: u64,
+    interval_std_dev_ns: u64,
+    window_frames: usize,
+    window_lost_frames: u64,
+    total_frames: u64,
+}
+
+/// A line of `bw --json`.
+#[derive(Debug, PartialEq, Serialize)]
+struct ByteRate {
+    bus: String,
+    bytes_per_s: f64,
+    frame_mean_bytes: f64,
+    frame_min_bytes: usize,
+    frame_max_bytes: usize,
+    window_frames: usize,
+    window_lost_frames: u64,
+    total_frames: u64,
+}
+
+/// A line of either when no frame came since the last one.
+#[derive(Serialize)]
+struct Nothing<'a> {
+    bus: &'a str,
+    window_frames: usize,
+    total_frames: u64,
+}
+
+/// Runs `hz`.
+pub fn run_hz(args: &RateArgs, context: &Context) -> Result<ExitCode, Failure> {
+    run(args, Measure::Frames, context)
+}
+
+/// Runs `bw`.
+pub fn run_bw(args: &RateArgs, context: &Context) -> Result<ExitCode, Failure> {
+    run(args, Measure::Bytes, context)
+}
+
+fn run(args: &RateArgs, measure: Measure, context: &Context) -> Result<ExitCode, Failure> {
+    let stop = Stop::on_signals()?;
+    let bus = Bus::open(&args.name)?;
+    let mut source = Source::observer(&bus, Start::Latest)?;
+    let mut reporter = Reporter {
+        bus: &bus,
+        measure,
+        window: Window::new(args.window),
+        every: args.every,
+        next: Instant::now() + args.every,
+        reports_left: args.count,
+        reported_frames: 0,
+        out: &context.out,
+    };
+    let limits = Limits {
+        timeout: args.timeout,
+        ..Limits::default()
+    };
+    if source.pump(&mut reporter, limits, &stop, &context.out)? == End::Removed {
+        context
+            .out
+            .note(format_args!("bus {:?} was removed", args.name));
+    }
+    Ok(Exit::Ok.code())
+}
+
+fn parse_window(text: &str) -> Result<usize, String> {
+    let frames = crate::units::parse_count(text)?;
+    let fits = (2..=WINDOW_FRAMES_MAX).contains(&frames);
+    let frames = usize::try_from(frames).ok().filter(|_| fits);
+    frames.ok_or_else(|| format!("{text} is out of range; allowed: 2 to {WINDOW_FRAMES_MAX}"))
+}
+
+/// Gathers frames and reports now and then.
+struct Reporter<'a> {
+    bus: &'a Bus,
+    measure: Measure,
+    window: Window,
+    every: Duration,
+    next: Instant,
+    reports_left: Option<u64>,
+    reported_frames: u64,
+    out: &'a Out,
+}
+
+impl Sink for Reporter<'_> {
+    fn frame(&mut self, frame: &FrameRef<'_>) -> Result<(), Failure> {
+        let time_ns = match frame.time_ns() {
+            0 => self.bus.now_ns(),
+            stamped => stamped,
+        };
+        self.window.push(Mark {
+            time_ns,
+            len: frame.payload().len(),
+            lost_before: 0,
+        });
+        Ok(())
+    }
+
+    fn lost(&mut self, frames: u64, _before: Option<(u32, u64)>) -> Result<(), Failure> {
+        self.window.lost(frames);
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<Flow, Failure> {
+        let now = Instant::now();
+        if now < self.next {
+            return Ok(Flow::More);
+        }
+        // On the schedule, unless it was missed altogether (a suspended laptop).
+        self.next = (self.next + self.every).max(now);
+        self.report()?;
+        self.out.flush()?;
+        if let Some(left) = &mut self.reports_left {
+            *left -= 1;
+            if *left == 0 {
+                return Ok(Flow::Enough);
+            }
+        }
+        Ok(Flow::More)
+    }
+}
+
+impl Reporter<'_> {
+    fn report(&mut self) -> Result<(), Failure> {
+        let total_frames = self.window.total;
+        let is_new = total_frames > self.reported_frames;
+        self.reported_frames = total_frames;
+        match self.measure {
+            Measure::Frames => match self.window.frame_rate(self.bus.name()).filter(|_| is_new) {
+                Some(rate) => self.report_frames(&rate),
+                None => self.report_nothing("busway.hz/1"),
+            },
+            Measure::Bytes => match self.window.byte_rate(self.bus.name()).filter(|_| is_new) {
+                Some(rate) => self.report_bytes(&rate),
+                None => self.report_nothing("busway.bw/1"),
+            },
+        }
+    }
+
+    fn report_frames(&self, rate: &FrameRate) -> Result<(), Failure> {
+        if self.out.json() {
+            return self.out.record("busway.hz/1", rate);
+        }
+        self.out.line(format_args!(
+            "average rate: {} /s  min: {}  max: {}  std dev: {}  window: {}{}",
+            format_rate(rate.rate_hz),
+            format_ns(rate.interval_min_ns),
+            format_ns(rate.interval_max_ns),
+            format_ns(rate.interval_std_dev_ns),
+            rate.window_frames,
+            lost_words(rate.window_lost_frames),
+        ))
+    }
+
+    fn report_bytes(&self, rate: &ByteRate) -> Result<(), Failure> {
+        if self.out.json() {
+            return self.out.record("busway.bw/1", rate);
+        }
+        self.out.line(format_args!(
+            "average: {}/s  mean: {:.1} B  min: {} B  max: {} B  window: {}{}",
+            format_bytes(rate.bytes_per_s as u64),
+            rate.frame_mean_bytes,
+            rate.frame_min_bytes,
+            rate.frame_max_bytes,
+            rate.window_frames,
+            lost_words(rate.window_lost_frames),
+        ))
+    }
+
+    fn report_nothing(&self, schema: &str) -> Result<(), Failure> {
+        if self.out.json() {
+            let (bus, total_frames) = (self.bus.name(), self.window.total);
+            return self.out.record(
+                schema,
+                &Nothing {
+                    bus,
+                    window_frames: 0,
+                    total_frames,
+                },
+            );
+        }
+        self.out.line("no new frames")
+    }
+}
+
+fn lost_words(frames: u64) -> String {
+    if frames == 0 {
+        String::new()
+    } else {
+        format!("  lost: {}", format_count(frames))
+    }
+}
+
+/// What is kept of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    time_ns: u64,
+    len: usize,
+    lost_before: u64,
+}
+
+/// The newest frames.
+struct Window {
+    marks: VecDeque<Mark>,
+    frames_max: usize,
+    total: u64,
+}
+
+impl Window {
+    fn new(frames_max: usize) -> Self {
+        Self {
+            marks: VecDeque::with_capacity(frames_max),
+            frames_max,
+            total: 0,
+        }
+    }
+
+    fn push(&mut self, mark: Mark) {
+        if self.marks.len() == self.frames_max {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(mark);
+        self.total += 1;
+    }
+
+    /// So many were lost right before the newest frame.
+    fn lost(&mut self, frames: u64) {
+        if let Some(newest) = self.marks.back_mut() {
+            newest.lost_before += frames;
+        }
+    }
+
+    /// The marks by time: lanes are read in turn, so frames of several come out of order.
+    fn sorted(&self) -> Vec<Mark> {
+        let mut marks: Vec<Mark> = self.marks.iter().copied().collect();
+        marks.sort_by_key(|mark| mark.time_ns);
+        marks
+    }
+
+    /// Frames a second over the window, lost ones included; `None` while there is no interval.
+    fn frames_per_s(marks: &[Mark]) -> Option<f64> {
+        let (first, last) = (marks.first()?, marks.last()?);
+        let span_ns = last
+            .time_ns
+            .checked_sub(first.time_ns)
+            .filter(|span| *span > 0)?;
+        let lost: u64 = marks.iter().skip(1).map(|mark| mark.lost_before).sum();
+        Some((marks.len() as u64 - 1 + lost) as f64 * 1e9 / span_ns as f64)
+    }
+
+    fn frame_rate(&self, bus: &str) -> Option<FrameRate> {
+        let marks = self.sorted();
+        let rate_hz = Self::frames_per_s(&marks)?;
+        let intervals: Vec<u64> = marks
+            .windows(2)
+            .filter(|pair| pair[1].lost_before == 0)
+            .map(|pair| pair[1].time_ns - pair[0].time_ns)
+            .collect();
+        let count = intervals.len().max(1) as f64;
+        let mean = intervals.iter().map(|ns| *ns as f64).sum::<f64>() / count;
+        let variance = intervals
+            .iter()
+            .map(|ns| (*ns as f64 - mean).powi(2))
+            .sum::<f64>()
+            / count;
+        Some(FrameRate {
+            bus: bus.to_owned(),
+            rate_hz,
+            interval_min_ns: intervals.iter().copied().min().unwrap_or(0),
+            interval_max_ns: intervals.iter().copied().max().unwrap_or(0),
+            interval_std_dev_ns: variance.sqrt() as u64,
+            window_frames: marks.len(),
+            window_lost_frames: marks.iter().map(|mark| mark.lost_before).sum(),
+            total_frames: self.total,
+        })
+    }
+
+    fn byte_rate(&self, bus: &str) -> Option<ByteRate> {
+        let marks = self.sorted();
+        let lengths = || marks.iter().map(|mark| mark.len);
+        let frame_mean_bytes = lengths().sum::<usize>() as f64 / marks.len().max(1) as f64;
+        Some(ByteRate {
+            bus: bus.to_owned(),
+            bytes_per_s: Self::frames_per_s(&marks)? * frame_mean_bytes,
+            frame_mean_bytes,
+            frame_min_bytes: lengths().min()?,
+            frame_max_bytes: lengths().max()?,
+            window_frames: marks.len(),
+            window_lost_frames: marks.iter().map(|mark| mark.lost_before).sum(),
+            total_frames: self.total,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(marks: &[(u64, u64)]) -> Window {
+        let mut window = Window::new(100);
+        for &(time_ns, lost_before) in marks {
+            window.push(Mark {
+                time_ns,
+                len: 10,
+                lost_before,
+            });
+        }
+        window
+    }
+
+    #[test]
+    fn a_steady_stream_has_its_rate_and_no_deviation() {
+        let window = window(&[(0, 0), (1_000_000, 0), (2_000_000, 0), (3_000_000, 0)]);
+        let rate = window.frame_rate("x").unwrap();
+        assert_eq!((rate.rate_hz, rate.interval_std_dev_ns), (1000.0, 0));
+        assert_eq!(
+            (rate.interval_min_ns, rate.interval_max_ns),
+            (1_000_000, 1_000_000)
+        );
+        assert_eq!(window.byte_rate("x").unwrap().bytes_per_s, 10_000.0);
+    }
+
+    #[test]
+    fn lost_frames_count_in_the_rate_and_not_in_the_intervals() {
+        let rate = window(&[(0, 0), (1_000_000, 0), (4_000_000, 2)])
+            .frame_rate("x")
+            .unwrap();
+        assert_eq!(rate.rate_hz, 1000.0);
+        assert_eq!(
+            (rate.interval_max_ns, rate.window_lost_frames),
+            (1_000_000, 2)
+        );
+    }
+
+    #[test]
+    fn frames_of_several_lanes_are_put_in_order_of_time() {
+        let rate = window(&[(2_000_000, 0), (0, 0), (1_000_000, 0)])
+            .frame_rate("x")
+            .unwrap();
+        assert_eq!((rate.rate_hz, rate.interval_max_ns), (1000.0, 1_000_000));
+    }
+
+    #[test]
+    fn one_frame_has_no_rate_and_the_window_has_a_limit() {
+        assert!(window(&[(5, 0)]).frame_rate("x").is_none());
+        let mut small = Window::new(2);
+        for time_ns in 0..5 {
+            small.push(Mark {
+                time_ns,
+                len: 1,
+                lost_before: 0,
+            });
+        }
+        assert_eq!((small.marks.len(), small.total), (2, 5));
+    }
+}
