@@ -65,7 +65,6 @@ struct Inner {
 
 impl Bus {
     /// The options of a bus that is to be created.
-    #[must_use]
     pub fn options() -> BusOptions {
         BusOptions::new()
     }
@@ -154,19 +153,16 @@ impl Bus {
     }
 
     /// Attaches a producer.
-    #[must_use]
     pub fn producer(&self) -> ProducerOptions<'_> {
         ProducerOptions::new(self)
     }
 
     /// Attaches a consumer.
-    #[must_use]
     pub fn consumer(&self) -> ConsumerOptions<'_> {
         ConsumerOptions::new(self)
     }
 
     /// Attaches an observer: reads without a seat and without gating anybody.
-    #[must_use]
     pub fn observer(&self) -> ObserverOptions<'_> {
         ObserverOptions::new(self)
     }

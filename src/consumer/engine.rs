@@ -373,7 +373,8 @@ impl Engine {
         let gone = !self.has_producers();
         self.met |= !gone;
         let removed = self.regions.is_removed();
-        if !removed && !(gone && self.met) {
+        let over = removed || (gone && self.met);
+        if !over {
             return Ok(false);
         }
         if self.has_more() {

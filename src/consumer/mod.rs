@@ -112,7 +112,7 @@ impl<T> Consumer<T> {
 
     /// Frames as owned values, waiting for each as [`recv`](Self::recv) does; ends at
     /// [`PollError::Closed`] or [`PollError::Removed`].
-    pub fn iter(&mut self) -> Iter<'_, T> {
+    pub fn iter_mut(&mut self) -> Iter<'_, T> {
         Iter { consumer: self }
     }
 
@@ -188,7 +188,7 @@ impl<T: Frame> Consumer<T> {
     }
 }
 
-/// Frames as owned values: from [`Consumer::iter`].
+/// Frames as owned values: from [`Consumer::iter_mut`].
 #[derive(Debug)]
 pub struct Iter<'a, T = Raw> {
     consumer: &'a mut Consumer<T>,
@@ -211,6 +211,6 @@ impl<'a, T> IntoIterator for &'a mut Consumer<T> {
     type IntoIter = Iter<'a, T>;
 
     fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
+        self.iter_mut()
     }
 }

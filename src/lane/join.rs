@@ -42,6 +42,7 @@ impl Joining {
 
     /// What a lane holds for this consumer, whatever its producer does from now on. `placed` is what
     /// `place` returned for the lane: the producer may have acted on it already.
+    #[allow(clippy::unused_self)] // the value is the proof that `begin` came first
     pub(crate) fn look(&self, words: &LaneWords, capacity: u64, origin: u64, placed: u64) -> Held {
         // ORDERING: acquire, pairs with the release store of head in `LaneWriter::publish`.
         let head = words.head.load(Ordering::Acquire);

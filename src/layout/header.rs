@@ -133,12 +133,13 @@ pub(crate) enum HeaderError {
 
 impl Header {
     /// The fixed part as bytes, with its checksum.
+    #[allow(clippy::cast_possible_truncation)] // 512
     pub(crate) fn encode(&self, name: &str, schema: &[u8]) -> RawHeader {
         let Geometry { shape, .. } = self.geometry;
         let mut raw = RawHeader {
             magic: MAGIC,
             layout_version: LAYOUT_VERSION,
-            fixed_bytes: size_of::<RawHeader>() as u32,
+            fixed_bytes: FIXED_BYTES as u32,
             features_incompat: 0,
             features_ro_compat: 0,
             features_compat: 0,

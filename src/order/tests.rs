@@ -1,5 +1,7 @@
 //! The order ring over the heap, one thread: each rule by itself. Races are in `model`.
 
+#![allow(clippy::cast_possible_truncation)] // tickets of a ring of 16
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -97,7 +97,7 @@ fn check_place(field: &Field, previous: Option<&Field>, end_bytes: u64) -> Resul
     let offset_bytes = field.offset_bytes;
     let align_bytes = field.field_type.size_bytes();
     let start_bytes = u64::from(offset_bytes);
-    if offset_bytes % align_bytes != 0 {
+    if !offset_bytes.is_multiple_of(align_bytes) {
         let field = field.name.clone();
         return Err(LayoutError::Misaligned {
             field,
