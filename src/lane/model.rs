@@ -1,0 +1,1 @@
+//! The lane under `loom`: every interleaving and every permitted staleness of a few operations.
