@@ -74,7 +74,14 @@ pub fn run(args: PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
         Some(format) => Input::stdin(&bus, args.kind, format, &stop),
         None => Input::template(&bus, args.kind, &args.set)?,
     };
-    let mut producer = bus.producer().name("pub").wait(Wait::Parking).attach()?;
+    // On a bus that blocks, each try waits for a slice, so that Ctrl-C is heard between two.
+    let slice = args.timeout.map_or(SLICE, |timeout| timeout.min(SLICE));
+    let options = bus
+        .producer()
+        .name("pub")
+        .wait(Wait::Parking)
+        .timeout(Some(slice));
+    let mut producer = options.attach()?;
     wait_for_consumers(&bus, &args, &stop)?;
     let start = Instant::now();
     let mut summary = Summary {
@@ -82,14 +89,14 @@ pub fn run(args: PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
         lane: producer.lane(),
         ..Summary::default()
     };
-    let result = publish_all(&args, &mut input, &mut producer, &stop, &mut summary);
+    let result = publish_all(&bus, &args, &mut input, &mut producer, &stop, &mut summary);
     summary.next_position = producer.position();
     summary.blocked_ns = producer.blocked_ns();
     summary.elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     producer.detach();
     if context.out.json() {
         context.out.document("busway.pub/1", &summary)?;
-    } else {
+    } else if result.is_ok() || summary.published_frames > 0 {
         context.out.note(describe(&summary));
     }
     result?;
@@ -104,6 +111,7 @@ pub fn run(args: PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 fn publish_all(
+    bus: &Bus,
     args: &PublishArgs,
     input: &mut Input,
     producer: &mut Producer,
@@ -112,6 +120,7 @@ fn publish_all(
 ) -> Result<(), Failure> {
     let endless = args.rate.is_some() || args.stdin.is_some();
     let mut left = args.count.unwrap_or(if endless { u64::MAX } else { 1 });
+    let mut next_look = Instant::now();
     let mut pace = Pace::new(args.rate.unwrap_or(Rate::Max));
     let mut frames = Frames::default();
     while left > 0 && !stop.requested() {
@@ -120,6 +129,13 @@ fn publish_all(
         let count = frames.len();
         if count == 0 || !pace.wait(count, stop) {
             break;
+        }
+        // A lane that has room takes frames even when nobody will ever read them.
+        if Instant::now() >= next_look {
+            next_look = Instant::now() + SLICE;
+            if bus.is_removed() {
+                return Err(PublishError::Removed.into());
+            }
         }
         match publish(producer, &frames, args.timeout, stop) {
             Ok(Some(position)) => {
@@ -146,8 +162,7 @@ fn publish(
 ) -> Result<Option<u64>, PublishError> {
     let start = Instant::now();
     loop {
-        let left = timeout.map_or(SLICE, |timeout| timeout.saturating_sub(start.elapsed()));
-        match frames.publish(producer, left.min(SLICE)) {
+        match frames.publish(producer) {
             Err(PublishError::TimedOut) => {}
             result => return result.map(Some),
         }
@@ -245,12 +260,12 @@ impl Frames {
         self.iter().map(|(_, payload)| payload.len() as u64).sum()
     }
 
-    fn publish(&self, producer: &mut Producer, timeout: Duration) -> Result<u64, PublishError> {
+    fn publish(&self, producer: &mut Producer) -> Result<u64, PublishError> {
         if let (1, Some((kind, payload))) = (self.kinds.len(), self.iter().next()) {
-            return producer.publish_bytes_timeout(kind, payload, timeout);
+            return producer.publish_bytes(kind, payload);
         }
         let count = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
-        let mut batch = producer.claim_batch_timeout(count, timeout)?;
+        let mut batch = producer.claim_batch(count)?;
         for (index, (kind, payload)) in self.iter().enumerate() {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let Some(mut slot) = batch.frame(index) else {

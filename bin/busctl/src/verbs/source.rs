@@ -14,7 +14,12 @@ const SLICE: Duration = Duration::from_millis(50);
 const FRAMES_BETWEEN_PAUSES: u32 = 1024;
 
 /// One end of a bus that frames can be read from.
-pub enum Source {
+pub struct Source {
+    bus: Bus,
+    end: Attached,
+}
+
+enum Attached {
     /// Takes a seat and holds producers up when it is slow.
     Consumer(Consumer),
     /// Costs the producers nothing; loses frames when it is slow.
@@ -84,12 +89,19 @@ impl Source {
             .wait(Wait::Parking)
             .start(start)
             .attach()?;
-        Ok(Self::Consumer(consumer))
+        Ok(Self {
+            bus: bus.clone(),
+            end: Attached::Consumer(consumer),
+        })
     }
 
     /// Attaches an observer.
     pub fn observer(bus: &Bus, start: Start) -> Result<Self, Failure> {
-        Ok(Self::Observer(bus.observer().start(start).attach()?))
+        let observer = bus.observer().start(start).attach()?;
+        Ok(Self {
+            bus: bus.clone(),
+            end: Attached::Observer(observer),
+        })
     }
 
     /// Carries frames into `sink` until a limit, Ctrl-C or the removal of the bus.
@@ -100,20 +112,16 @@ impl Source {
         stop: &Stop,
         out: &Out,
     ) -> Result<End, Failure> {
-        let mut progress = Progress {
-            taken: 0,
-            lost: self.lost(),
-            idle_since: None,
-        };
-        let mut since_pause = 0;
+        let mut progress = Progress::new(self.lost());
         loop {
-            if limits.count.is_some_and(|count| progress.taken >= count) {
+            let end = match () {
+                () if limits.count.is_some_and(|count| progress.taken >= count) => Some(End::Count),
+                () if stop.requested() => Some(End::Stopped),
+                () => None,
+            };
+            if let Some(end) = end {
                 sink.pause()?;
-                return Ok(End::Count);
-            }
-            if stop.requested() {
-                sink.pause()?;
-                return Ok(End::Stopped);
+                return Ok(end);
             }
             // What was written is flushed before the first wait.
             let wait = if progress.idle_since.is_some() {
@@ -123,25 +131,22 @@ impl Source {
             };
             let step = self.step(wait, sink)?;
             self.account(&step, &mut progress, sink, limits.strict)?;
-            match step {
-                Step::Frame { .. } => {
-                    since_pause += 1;
-                    if since_pause < FRAMES_BETWEEN_PAUSES {
-                        continue;
-                    }
+            if let Step::Frame { .. } = step {
+                if progress.is_between_pauses() {
+                    continue;
                 }
-                Step::Removed => {
+            } else {
+                let is_removed = matches!(step, Step::Removed) || self.bus.is_removed();
+                if progress.is_over(is_removed) {
                     sink.pause()?;
                     return Ok(End::Removed);
                 }
-                // A closed bus is read to its end at once; the next producer may attach any time.
-                Step::Closed => {
+                if matches!(step, Step::Closed) {
+                    // Everybody has detached, so nobody wakes: the next may attach at any time.
                     std::thread::sleep(wait);
-                    progress.check_idle(limits, out)?;
                 }
-                Step::Nothing => progress.check_idle(limits, out)?,
+                progress.check_idle(limits, out)?;
             }
-            since_pause = 0;
             if sink.pause()? == Flow::Enough {
                 return Ok(End::Enough);
             }
@@ -150,19 +155,19 @@ impl Source {
 
     /// Frames that this end was lapped by since it attached.
     fn lost(&self) -> u64 {
-        match self {
-            Self::Consumer(consumer) => consumer.lost(),
-            Self::Observer(observer) => observer.lost(),
+        match &self.end {
+            Attached::Consumer(consumer) => consumer.lost(),
+            Attached::Observer(observer) => observer.lost(),
         }
     }
 
     /// Reads at most one frame, waiting up to `wait`.
     fn step(&mut self, wait: Duration, sink: &mut impl Sink) -> Result<Step, Failure> {
-        let result = match self {
-            Self::Consumer(consumer) if wait.is_zero() => consumer.poll(),
-            Self::Consumer(consumer) => consumer.recv_timeout(wait),
-            Self::Observer(observer) if wait.is_zero() => observer.poll(),
-            Self::Observer(observer) => observer.recv_timeout(wait),
+        let result = match &mut self.end {
+            Attached::Consumer(consumer) if wait.is_zero() => consumer.poll(),
+            Attached::Consumer(consumer) => consumer.recv_timeout(wait),
+            Attached::Observer(observer) if wait.is_zero() => observer.poll(),
+            Attached::Observer(observer) => observer.recv_timeout(wait),
         };
         match result {
             Ok(Some(frame)) => {
@@ -216,10 +221,33 @@ impl Source {
 struct Progress {
     taken: u64,
     lost: u64,
+    since_pause: u32,
     idle_since: Option<Instant>,
+    was_removed: bool,
 }
 
 impl Progress {
+    fn new(lost: u64) -> Self {
+        Self {
+            taken: 0,
+            lost,
+            since_pause: 0,
+            idle_since: None,
+            was_removed: false,
+        }
+    }
+
+    fn is_between_pauses(&mut self) -> bool {
+        self.since_pause = (self.since_pause + 1) % FRAMES_BETWEEN_PAUSES;
+        self.since_pause != 0
+    }
+
+    /// Nothing is waiting: is that the end? Only when the bus had been removed before this look:
+    /// frames may have come between the last look and the removal.
+    fn is_over(&mut self, is_removed: bool) -> bool {
+        std::mem::replace(&mut self.was_removed, is_removed) && is_removed
+    }
+
     /// Nothing is waiting: has the timeout ended, or the reader of stdout gone away?
     fn check_idle(&mut self, limits: Limits, out: &Out) -> Result<(), Failure> {
         let idle_since = *self.idle_since.get_or_insert_with(Instant::now);
@@ -228,10 +256,8 @@ impl Progress {
             .filter(|timeout| idle_since.elapsed() >= *timeout)
         {
             let timeout = humantime::format_duration(timeout);
-            return Err(Failure::new(
-                Exit::Timeout,
-                format!("no frame came for {timeout} (after {} frames)", self.taken),
-            ));
+            let message = format!("no frame came for {timeout} (after {} frames)", self.taken);
+            return Err(Failure::new(Exit::Timeout, message));
         }
         if out.reader_is_gone() {
             Err(Failure::closed_pipe())

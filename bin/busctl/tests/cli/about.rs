@@ -74,10 +74,9 @@ fn both_names_complete_their_own() {
             let done = Running::start(&mut command, None).wait();
             assert_eq!(done.code(), 0, "{done:?}");
             assert!(done.stdout.contains(name), "{shell}: {}", done.stdout);
-            assert!(
-                done.stdout.contains("drop-oldest"),
-                "{shell} knows the values of flags"
-            );
+            // The scripts of the other two complete no values of flags.
+            let knows_values = matches!(shell, "bash" | "zsh" | "fish");
+            assert_eq!(done.stdout.contains("drop-oldest"), knows_values, "{shell}");
         }
     }
 }

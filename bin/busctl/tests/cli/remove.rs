@@ -1,7 +1,7 @@
 //! `rm`: what it removes, and when it refuses.
 
 use crate::sandbox::Sandbox;
-use busway::PublishError;
+use busway::PollError;
 use std::path::Path;
 
 fn exists(name: &str) -> bool {
@@ -28,18 +28,30 @@ fn rm_refuses_while_somebody_is_attached_and_names_them() {
     let sandbox = Sandbox::new();
     let (free, used) = (sandbox.bus("free", |o| o), sandbox.bus("used", |o| o));
     let mut producer = used.producer().name("feeder").attach().unwrap();
+    let mut consumer = used.consumer().name("eater").attach().unwrap();
     let pid = std::process::id().to_string();
     let done = sandbox.run(&["rm", free.name(), used.name()]);
-    done.failed(1, &[used.name(), "producer \"feeder\"", &pid, "rm -f"]);
+    done.failed(
+        1,
+        &[
+            used.name(),
+            "producer \"feeder\"",
+            "consumer \"eater\"",
+            &pid,
+            "rm -f",
+        ],
+    );
     assert!(exists(used.name()), "it is still there");
     assert!(exists(free.name()), "one refusal leaves all in place");
     producer.publish_bytes(0, b"still works").unwrap();
 
     sandbox.ok(&["rm", "-f", used.name()]);
     assert!(!exists(used.name()));
+    assert_eq!(consumer.poll().unwrap().unwrap().payload(), b"still works");
     assert_eq!(
-        producer.publish_bytes(0, b"gone"),
-        Err(PublishError::Removed)
+        consumer.poll().unwrap_err(),
+        PollError::Removed,
+        "who is attached learns of it"
     );
 }
 

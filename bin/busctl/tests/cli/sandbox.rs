@@ -41,7 +41,7 @@ impl Sandbox {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let tag = format!("t-{}-{number}-", std::process::id());
-        let dir = std::env::temp_dir().join(format!("{tag}busctl"));
+        let dir = std::env::temp_dir().join(format!("{tag}dir"));
         fs::create_dir(&dir).unwrap();
         // Open to pass through, so that a test may run something as another user in it.
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
@@ -166,8 +166,8 @@ impl Running {
             command.stdin(Stdio::piped());
         }
         let mut child = command.spawn().unwrap();
-        if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), stdin) {
-            let bytes = bytes.to_vec();
+        if let Some(bytes) = stdin {
+            let (mut pipe, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
             // A program that stops reading is no reason for the test to hang or to fail.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
@@ -250,11 +250,14 @@ impl Done {
             .unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
     }
 
-    /// Checks the exit code, that stderr starts with `error:`, and that it says all of these.
+    /// Checks the exit code, that stderr has an `error:`, and that it says all of these.
     #[track_caller]
     pub fn failed(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code(), code, "{self:?}");
-        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        assert!(
+            self.stderr.lines().any(|line| line.starts_with("error: ")),
+            "{self:?}"
+        );
         for part in says {
             assert!(self.stderr.contains(part), "{part:?} is not in {self:?}");
         }

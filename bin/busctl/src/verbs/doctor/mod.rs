@@ -148,19 +148,18 @@ fn look_at_daemon(context: &Context) -> Finding {
         .version()
         .and_then(|version| Ok((version, client.health()?)))
     {
-        Ok((version, health)) if version.layout_version != layout_version() => Finding::wrong(
+        Ok((version, health)) if version.version != env!("CARGO_PKG_VERSION") => Finding::note(
             CHECK,
             format!(
-                "busd {} (pid {}) reads segment layout {}, this program {}",
+                "busd {} (pid {}) runs, this program is {}",
                 version.version,
                 health.pid,
-                version.layout_version,
-                layout_version()
+                env!("CARGO_PKG_VERSION")
             ),
         )
-        .because("each takes the other's buses for unreadable")
+        .because("one may not understand the segments that the other makes")
         .so(format!(
-            "stop it (kill {}) and start it again from this version",
+            "kill {} and let `create` start this version; buses stay",
             health.pid
         )),
         Ok((_, health)) if health.status != busd::api::HealthStatus::Ok => Finding::wrong(
@@ -183,11 +182,6 @@ fn look_at_daemon(context: &Context) -> Finding {
             .because("it listens and does not answer as it should")
             .so("stop it and start it again"),
     }
-}
-
-/// The layout version that this build creates and opens.
-fn layout_version() -> u32 {
-    busway::LAYOUT_VERSION
 }
 
 fn look_at_name() -> Finding {
