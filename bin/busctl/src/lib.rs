@@ -25,8 +25,8 @@ use exit::Failure;
 use output::{Color, Out};
 use std::ffi::OsString;
 use std::process::ExitCode;
-use verbs::{about, create, doctor, list, participants, publish, rate, remove, schema, stat};
 use verbs::subscribe;
+use verbs::{about, create, doctor, list, participants, publish, rate, remove, schema, stat};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -35,7 +35,9 @@ pub fn main() -> ExitCode {
         Out::new(false, Color::Auto).failure(&failure);
         return failure.exit().code();
     }
-    let command = Cli::command().name(about::called_by()).color(clap_color(&arguments));
+    let command = Cli::command()
+        .name(about::called_by())
+        .color(clap_color(&arguments));
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
@@ -65,10 +67,10 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Create(args) => create::run(args, context),
         Verb::Ls(args) => list::run(&args, context),
         Verb::Stat(args) => stat::run(&args, context),
-        Verb::Ps(args) => participants::run(args, context),
+        Verb::Ps(args) => participants::run(&args, context),
         Verb::Rm(args) => remove::run(args, context),
         Verb::Schema(args) => schema::run(&args, context),
-        Verb::Pub(args) => publish::run(args, context),
+        Verb::Pub(args) => publish::run(&args, context),
         Verb::Sub(args) => subscribe::run_consumer(&args, context),
         Verb::Tap(args) => subscribe::run_observer(&args, context),
         Verb::Hz(args) => rate::run_hz(&args, context),

@@ -2,6 +2,7 @@
 
 use crate::exit::Failure;
 use crate::output::{Out, Paint};
+use std::fmt::Write as _;
 
 /// On which side of a column the text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +75,10 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             if !line.is_empty() {
                 line.push_str("  ");
             }
+            // Writing to a String cannot fail.
             match side {
-                Side::Left => line.push_str(&format!("{cell:<width$}")),
-                Side::Right => line.push_str(&format!("{cell:>width$}")),
+                Side::Left => drop(write!(line, "{cell:<width$}")),
+                Side::Right => drop(write!(line, "{cell:>width$}")),
             }
         }
         line.truncate(line.trim_end().len());

@@ -4,6 +4,11 @@
 //! Two families of suffixes: bytes and capacities are powers of two (`k` = 1024), counts and rates
 //! are decimal (`k` = 1000). JSON output never goes through here: it carries raw integers.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "figures for people have three digits"
+)]
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
 use std::time::Duration;
@@ -116,6 +121,15 @@ pub fn format_bytes(bytes: u64) -> String {
     scaled(bytes as f64, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB"])
 }
 
+/// `1536.4` → `1.50 KiB/s`.
+pub fn format_byte_rate(bytes_per_s: f64) -> String {
+    scaled(
+        bytes_per_s,
+        1024.0,
+        &["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"],
+    )
+}
+
 /// `1234567.0` → `1.23 M`, for counts a second.
 pub fn format_rate(per_second: f64) -> String {
     scaled(per_second, 1000.0, &["", "k", "M", "G"])
@@ -128,7 +142,7 @@ pub fn format_count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

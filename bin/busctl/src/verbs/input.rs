@@ -230,16 +230,14 @@ fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
             .ok_or_else(|| format!("{c:?} is not a hexadecimal digit"))?;
         digits.push(u8::try_from(digit).unwrap_or_default());
     }
-    if digits.len() % 2 != 0 {
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
         return Err(format!(
             "{} hexadecimal digits; a byte has two",
             digits.len()
         ));
     }
-    Ok(digits
-        .chunks(2)
-        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
-        .collect())
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 /// Stdin that ends when the program is asked to stop, however long nothing comes.

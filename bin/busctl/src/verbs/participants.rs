@@ -43,7 +43,7 @@ struct List<'a> {
 }
 
 /// Lists the participants.
-pub fn run(args: ParticipantsArgs, context: &Context) -> Result<ExitCode, Failure> {
+pub fn run(args: &ParticipantsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let buses = open_all(args.name.as_slice(), &context.out)?;
     let details: Vec<_> = buses.iter().map(api::BusDetail::read).collect();
     let participants = details

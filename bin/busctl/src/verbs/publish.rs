@@ -67,7 +67,7 @@ struct Summary {
 }
 
 /// Publishes.
-pub fn run(args: PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
+pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let bus = Bus::open(&args.name)?;
     let mut input = match args.stdin {
@@ -82,14 +82,14 @@ pub fn run(args: PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
         .wait(Wait::Parking)
         .timeout(Some(slice));
     let mut producer = options.attach()?;
-    wait_for_consumers(&bus, &args, &stop)?;
+    wait_for_consumers(&bus, args, &stop)?;
     let start = Instant::now();
     let mut summary = Summary {
         bus: args.name.clone(),
         lane: producer.lane(),
         ..Summary::default()
     };
-    let result = publish_all(&bus, &args, &mut input, &mut producer, &stop, &mut summary);
+    let result = publish_all(&bus, args, &mut input, &mut producer, &stop, &mut summary);
     summary.next_position = producer.position();
     summary.blocked_ns = producer.blocked_ns();
     summary.elapsed_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -307,8 +307,13 @@ impl Pace {
     /// asked to stop meanwhile.
     fn wait(&mut self, frames: u64, stop: &Stop) -> bool {
         let Rate::Hz(hz) = self.rate else { return true };
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "exact below 2^53 frames: 104 days at 1 GHz"
+        )]
+        let seconds = self.scheduled as f64 / hz;
         // A rate near zero puts the next frame past the end of any clock.
-        let due = Duration::try_from_secs_f64(self.scheduled as f64 / hz).unwrap_or(Duration::MAX);
+        let due = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         self.scheduled += frames;
         loop {
             let left = due.saturating_sub(self.start.elapsed());

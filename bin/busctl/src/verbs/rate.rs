@@ -5,12 +5,17 @@
 //! lost is counted in the rate, and not in the distribution. Times are the frames' own where the
 //! bus keeps timestamps (frames of one batch then share one), else those of their arrival.
 
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "rates are rounded for people anyway"
+)]
+
 use super::source::{End, Flow, Limits, Sink, Source};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signal::Stop;
-use crate::units::{format_bytes, format_count, format_ns, format_rate};
+use crate::units::{format_byte_rate, format_count, format_ns, format_rate};
 use crate::units::{parse_count_from_one, parse_duration, parse_interval};
 use busway::{Bus, FrameRef, Start};
 use clap::Args;
@@ -212,8 +217,8 @@ impl Reporter<'_> {
             return self.out.record("busway.bw/1", rate);
         }
         self.out.line(format_args!(
-            "average: {}/s  mean: {:.1} B  min: {} B  max: {} B  window: {}{}",
-            format_bytes(rate.bytes_per_s as u64),
+            "average: {}  mean: {:.1} B  min: {} B  max: {} B  window: {}{}",
+            format_byte_rate(rate.bytes_per_s),
             rate.frame_mean_bytes,
             rate.frame_min_bytes,
             rate.frame_max_bytes,
@@ -323,7 +328,7 @@ impl Window {
             rate_hz,
             interval_min_ns: intervals.iter().copied().min().unwrap_or(0),
             interval_max_ns: intervals.iter().copied().max().unwrap_or(0),
-            interval_std_dev_ns: variance.sqrt() as u64,
+            interval_std_dev_ns: whole_ns(variance.sqrt()),
             window_frames: marks.len(),
             window_lost_frames: marks.iter().map(|mark| mark.lost_before).sum(),
             total_frames: self.total,
@@ -347,7 +352,13 @@ impl Window {
     }
 }
 
+fn whole_ns(ns: f64) -> u64 {
+    let duration = Duration::try_from_secs_f64(ns / 1e9).unwrap_or(Duration::MAX);
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
 

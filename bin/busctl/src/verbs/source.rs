@@ -19,6 +19,7 @@ pub struct Source {
     end: Attached,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a process has one")]
 enum Attached {
     /// Takes a seat and holds producers up when it is slow.
     Consumer(Consumer),

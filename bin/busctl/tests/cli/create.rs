@@ -71,15 +71,11 @@ fn every_flag_reaches_the_bus() {
          --consumers 5 --on-full reject --timestamps frame --frames bare --align 64 --mode 0640 \
          --group 0 --size-max 64M"
     );
-    let args: Vec<&str> = line.split_whitespace().collect();
-    let args: Vec<&str> = match rustix::process::geteuid().is_root() {
-        true => args,
+    let mut args: Vec<&str> = line.split_whitespace().collect();
+    if !rustix::process::geteuid().is_root() {
         // Only root may give a file to any group.
-        false => args
-            .into_iter()
-            .filter(|arg| !matches!(*arg, "--group" | "0"))
-            .collect(),
-    };
+        args.retain(|arg| !matches!(*arg, "--group" | "0"));
+    }
     let document = sandbox.document("busway.create/1", &args);
     assert_eq!(document["created"], true);
     let bus = &document["bus"];
@@ -256,11 +252,10 @@ fn what_others_may_not_have_is_code_5() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options);
     let secret = sandbox.file("secret.json", TICK);
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     // Root may read everything, so as root the program is run as nobody, from where nobody may
     // execute it.
-    let copy = sandbox.dir().join("busctl");
-    fs::copy(env!("CARGO_BIN_EXE_busctl"), &copy).unwrap();
+    let copy = sandbox.executable("busctl", env!("CARGO_BIN_EXE_busctl"));
     let run = |args: &[&str]| {
         let mut command = sandbox.program(&copy, args);
         if rustix::process::geteuid().is_root() {

@@ -2,20 +2,18 @@
 
 use crate::sandbox::{Done, Running, Sandbox};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A directory for PATH with a `busctl` in it that says this as its version.
 fn fake(sandbox: &Sandbox, folder: &str, version: &str) -> PathBuf {
-    let dir = sandbox.dir().join(folder);
-    fs::create_dir(&dir).unwrap();
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo '{version}'; exit 0; }}\necho fake \"$@\"\nexit 42\n"
     );
-    fs::write(dir.join("busctl"), script).unwrap();
-    fs::set_permissions(dir.join("busctl"), fs::Permissions::from_mode(0o755)).unwrap();
-    dir
+    let source = sandbox.file(&format!("{folder}.sh"), script);
+    sandbox.executable(format!("{folder}/busctl"), source);
+    sandbox.dir().join(folder)
 }
 
 fn run(command: &mut Command, path: &[&Path]) -> Done {
@@ -80,9 +78,8 @@ fn it_never_hands_over_to_itself_or_to_a_stranger() {
     let links = sandbox.dir().join("links");
     fs::create_dir(&links).unwrap();
     symlink(env!("CARGO_BIN_EXE_busctl"), links.join("busctl")).unwrap();
+    sandbox.executable("copies/busctl", env!("CARGO_BIN_EXE_busctl"));
     let copies = sandbox.dir().join("copies");
-    fs::create_dir(&copies).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_busctl"), copies.join("busctl")).unwrap();
     let stranger = fake(&sandbox, "stranger", "somebody else's 1.0");
     let path = [links.as_path(), &copies, &stranger];
     let done = run(&mut sandbox.command(&["tree"]), &path);

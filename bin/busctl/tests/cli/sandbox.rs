@@ -69,6 +69,21 @@ impl Sandbox {
         path.into_os_string().into_string().unwrap()
     }
 
+    /// An executable copy of a file. Copied by a process of its own: a descriptor that this one
+    /// had open for writing could be inherited by a child that another test starts just then, and
+    /// the file could not be executed as long as that child has not executed its own program.
+    pub fn executable(&self, path: impl AsRef<Path>, of: impl AsRef<Path>) -> PathBuf {
+        let path = self.dir.join(path);
+        let mut install = Command::new("install");
+        let status = install
+            .args(["-D", "-m", "755"])
+            .arg(of.as_ref())
+            .arg(&path)
+            .status();
+        assert!(status.unwrap().success());
+        path
+    }
+
     /// `program` with these arguments, ready to be run in the sandbox.
     pub fn program(&self, program: impl AsRef<Path>, args: &[&str]) -> Command {
         let mut command = Command::new(program.as_ref());
@@ -204,10 +219,6 @@ impl Running {
 
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
-    }
-
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
     }
 
     pub fn wait(mut self) -> Done {

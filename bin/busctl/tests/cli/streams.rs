@@ -164,7 +164,7 @@ fn frames_are_written_as_they_come() {
         assert_eq!(got.as_deref(), Some("ab"), "{verb}");
         child.kill().unwrap();
         child.wait().unwrap();
-        bus.reclaim();
+        bus.reclaim().unwrap();
     }
 }
 
