@@ -68,7 +68,8 @@ impl Ordered {
             let quiet = lane.reader.words().ticket_at.load(Ordering::Relaxed) != held.head;
             located.push(quiet && back == 0);
             lane.lost = 0;
-            lane.reader.jump(later(held.head.wrapping_sub(back), held.oldest));
+            lane.reader
+                .jump(later(held.head.wrapping_sub(back), held.oldest));
         }
         if let Start::Position(wanted) = start
             && is_before(wanted, ticket)
@@ -133,14 +134,20 @@ fn walk_back(
     let mut ticket = tail;
     while is_before(target, ticket) {
         let before = ticket.wrapping_sub(1);
-        let Some(slot) = laps.entry(memory.entries(), before) else { break };
+        let Some(slot) = laps.entry(memory.entries(), before) else {
+            break;
+        };
         // ORDERING: acquire, pairs with the release CAS in `OrderWriter::decide`.
         let entry = Entry::from_word(slot.load(Ordering::Acquire));
         match entry.against(laps.lap(before)) {
             std::cmp::Ordering::Greater => break,
             std::cmp::Ordering::Equal if !entry.is_tomb() => {
-                let Some(lane) = usize::try_from(entry.lane()).ok() else { break };
-                let (Some(held), Some(back)) = (held.get(lane), back.get_mut(lane)) else { break };
+                let Some(lane) = usize::try_from(entry.lane()).ok() else {
+                    break;
+                };
+                let (Some(held), Some(back)) = (held.get(lane), back.get_mut(lane)) else {
+                    break;
+                };
                 let frames = back.saturating_add(entry.run());
                 if frames > held.head.wrapping_sub(held.oldest) {
                     break;
@@ -159,7 +166,9 @@ impl Engine {
     /// Starts a run of the next entry, or goes on with the present one.
     pub(super) fn next_in_order(&mut self) -> Result<bool, PollError> {
         for _ in 0..SKIPS_MAX {
-            let Some(ordered) = &mut self.ordered else { return Ok(false) };
+            let Some(ordered) = &mut self.ordered else {
+                return Ok(false);
+            };
             if let Some((lane, left)) = ordered.entry {
                 if self.take_known(lane, left) {
                     return Ok(true);
@@ -167,7 +176,11 @@ impl Engine {
                 continue;
             }
             match ordered.reader.next(clock::monotonic_ns) {
-                Next::Run { ticket, lane, count } => self.enter(ticket, lane, count)?,
+                Next::Run {
+                    ticket,
+                    lane,
+                    count,
+                } => self.enter(ticket, lane, count)?,
                 Next::Hole => {
                     self.release_in_order();
                     return Ok(false);
@@ -189,7 +202,9 @@ impl Engine {
     #[inline]
     fn enter(&mut self, ticket: u64, number: u32, count: u64) -> Result<(), PollError> {
         let capacity = self.capacity;
-        let Some(ordered) = &mut self.ordered else { return Ok(()) };
+        let Some(ordered) = &mut self.ordered else {
+            return Ok(());
+        };
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         let Some(lane) = self.lanes.get_mut(index) else {
             ordered.reader.passed();
@@ -209,14 +224,26 @@ impl Engine {
     fn find(&mut self, ticket: u64, index: usize, count: u64) -> Result<(), PollError> {
         let (capacity, lossless, origin) = (self.capacity, self.lossless, self.regions.origin);
         let number = u32::try_from(index).unwrap_or(u32::MAX);
-        let Some(ordered) = &mut self.ordered else { return Ok(()) };
-        let Some(lane) = self.lanes.get_mut(index) else { return Ok(()) };
-        let from = from(lane, lossless, capacity, origin);
-        let Some(found) = locate(&lane.data.tickets, from, capacity, ticket) else {
+        let Some(ordered) = &mut self.ordered else {
+            return Ok(());
+        };
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return Ok(());
+        };
+        let found = if lossless {
+            locate(&lane.data.tickets, lane.reader.position(), capacity, ticket)
+        } else {
+            locate_held(lane, capacity, origin, ticket)
+        };
+        let Some(found) = found else {
             ordered.reader.passed();
             // In a lossy bus the frames are overwritten; they are counted when the lane is found
             // again.
-            return if lossless { Err(PollError::Corrupt { lane: number }) } else { Ok(()) };
+            return if lossless {
+                Err(PollError::Corrupt { lane: number })
+            } else {
+                Ok(())
+            };
         };
         let skipped = found.wrapping_sub(lane.reader.position());
         lane.reader.jump(found);
@@ -232,7 +259,9 @@ impl Engine {
     /// Starts a run of up to `left` frames at a lane's position. `false`: none of them is left.
     #[inline]
     fn take_known(&mut self, index: usize, left: u64) -> bool {
-        let Some(lane) = self.lanes.get_mut(index) else { return false };
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return false;
+        };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let count = left.min(self.visit_frames);
         if self.lossless {
@@ -254,8 +283,12 @@ impl Engine {
     /// Takes `count` frames off the present entry, and moves past it at its end.
     #[inline]
     fn pass(&mut self, count: u64) {
-        let Some(ordered) = &mut self.ordered else { return };
-        let Some((lane, left)) = ordered.entry else { return };
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
+        let Some((lane, left)) = ordered.entry else {
+            return;
+        };
         let left = left.saturating_sub(count);
         ordered.entry = (left > 0).then_some((lane, left));
         if left == 0 {
@@ -267,7 +300,9 @@ impl Engine {
     #[inline]
     pub(super) fn finish_in_order(&mut self, index: usize, count: u64) {
         self.pass(count);
-        let Some(ordered) = &mut self.ordered else { return };
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
         if let Some(word) = ordered.dirty.get_mut(index / 64) {
             *word |= 1 << (index % 64);
         }
@@ -279,7 +314,9 @@ impl Engine {
 
     /// Stores the cursors of the lanes that were read, then the place in the order.
     pub(super) fn release_in_order(&mut self) {
-        let Some(ordered) = &mut self.ordered else { return };
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
         // Tombs that were passed count too: their entries may be wanted again.
         // ORDERING: relaxed; this consumer's own word.
         let stored = self.row.words.order_cursor.load(Ordering::Relaxed);
@@ -304,21 +341,33 @@ impl Engine {
     /// Everything is read: brings the lanes whose position is not sure to their heads. What lies
     /// between was published before this consumer joined, or was overwritten and is lost.
     fn settle(&mut self) {
-        let Some(ordered) = &mut self.ordered else { return };
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
         if self.lossless && ordered.located.iter().all(|located| *located) {
             return;
         }
-        if self.lanes.iter().any(|lane| lane.reader.published() != lane.reader.position()) {
+        if self
+            .lanes
+            .iter()
+            .any(|lane| lane.reader.published() != lane.reader.position())
+        {
             self.settle_at_heads();
         }
     }
 
     #[cold]
     fn settle_at_heads(&mut self) {
-        let Some(ordered) = &mut self.ordered else { return };
+        let Some(ordered) = &mut self.ordered else {
+            return;
+        };
         // Heads first: a frame below a head that is seen here has its entry before the tail that
         // is seen after. If the order is still empty then, every such frame has been passed.
-        let heads: Vec<u64> = self.lanes.iter().map(|lane| lane.reader.published()).collect();
+        let heads: Vec<u64> = self
+            .lanes
+            .iter()
+            .map(|lane| lane.reader.published())
+            .collect();
         if ordered.reader.next(clock::monotonic_ns) != Next::Empty {
             return;
         }
@@ -343,12 +392,35 @@ impl Engine {
     }
 }
 
-/// Where to begin to look for a ticket in a lane: at the first slot that can have it.
-fn from(lane: &Lane, lossless: bool, capacity: u64, origin: u64) -> u64 {
-    let position = lane.reader.position();
-    if lossless {
-        position
-    } else {
-        later(position, lossy::oldest(lane.reader.words(), capacity, origin))
+/// Finds the position of a committed ticket on a lane whose producer waits for nobody. `None`: its
+/// run is overwritten, at least in part.
+///
+/// A slot's ticket is believed only where it cannot be one of an earlier lap:
+///
+/// | position | what the slot shows |
+/// |---|---|
+/// | below head | its own lap's, since every slot of a run is marked before head passes it |
+/// | at head | whatever: the lane's last ticket says whether the run is there, committed just now |
+/// | after head | nothing committed: the entry, and so every head before it, has been acquired |
+fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u64> {
+    let words = lane.reader.words();
+    let from = later(
+        lane.reader.position(),
+        lossy::oldest(words, capacity, origin),
+    );
+    // ORDERING: acquire, pairs with the release store in `Engine::commit_in_order`. The entry is
+    // acquired, so this is the ticket's position or a later one's, and then the load below sees
+    // that one's ticket.
+    let at = words.ticket_at.load(Ordering::Acquire);
+    // ORDERING: relaxed; see above.
+    if words.ticket.load(Ordering::Relaxed) == ticket {
+        return (!is_before(at, from)).then_some(at);
     }
+    let head = lane.reader.published();
+    let held = if is_before(from, head) {
+        head.wrapping_sub(from)
+    } else {
+        0
+    };
+    locate(&lane.data.tickets, from, held.min(capacity), ticket)
 }

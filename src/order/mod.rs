@@ -38,6 +38,12 @@ mod tests;
 
 use crate::sync::AtomicU64;
 
+/// What a lossy bus keeps beside the slots of a run that are not its first: a ticket half of all
+/// tickets away, which nobody looks for.
+pub(crate) const fn inside(ticket: u64) -> u64 {
+    ticket ^ (1 << 63)
+}
+
 /// The shared words of an order ring.
 pub(crate) trait OrderWords {
     /// Tickets ever taken.
@@ -68,7 +74,11 @@ pub(crate) struct Laps {
 impl Laps {
     /// The laps of a ring of `entries` entries, a power of two.
     pub(crate) fn new(entries: u64, origin: u64) -> Self {
-        Self { mask: entries.wrapping_sub(1), shift: entries.trailing_zeros() & 63, origin }
+        Self {
+            mask: entries.wrapping_sub(1),
+            shift: entries.trailing_zeros() & 63,
+            origin,
+        }
     }
 
     /// Entries in the ring.

@@ -15,7 +15,10 @@ use crate::lane::{Gates, bits};
 use crate::layout::frame::FrameHeader;
 use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, OnFull, Timestamps, Topology, Wait};
-use crate::order::writer::{NotCommitted, OrderWriter};
+use crate::order::{
+    self,
+    writer::{NotCommitted, OrderWriter},
+};
 use crate::park::{self, Step, Waiting};
 use crate::participant::Role;
 use crate::regions::{self, LaneData, LaneGates, OrderMemory, Regions, View};
@@ -167,10 +170,16 @@ impl Engine {
     #[inline]
     pub(super) fn check_len(&self, len: usize) -> Result<(), PublishError> {
         if len > self.payload_max {
-            return Err(PublishError::TooLarge { len, max: self.payload_max });
+            return Err(PublishError::TooLarge {
+                len,
+                max: self.payload_max,
+            });
         }
         if !self.event && len != self.payload_max {
-            return Err(PublishError::WrongLength { len, want: self.payload_max });
+            return Err(PublishError::WrongLength {
+                len,
+                want: self.payload_max,
+            });
         }
         Ok(())
     }
@@ -179,7 +188,10 @@ impl Engine {
     #[inline]
     pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
         if count == 0 || count > self.batch_max {
-            return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
+            return Err(PublishError::BatchSize {
+                frames: count,
+                max: self.batch_max,
+            });
         }
         if self.lossless {
             if self.lane.has_room(count) {
@@ -194,9 +206,16 @@ impl Engine {
     #[inline]
     fn grow_staging(&mut self, count: u64) -> Result<(), PublishError> {
         if count > 1 {
-            let too_many = PublishError::BatchSize { frames: count, max: self.batch_max };
+            let too_many = PublishError::BatchSize {
+                frames: count,
+                max: self.batch_max,
+            };
             let frames = usize::try_from(count).map_err(|_| too_many)?;
-            self.staging.grow(frames.checked_mul(self.data.slots.stride()).ok_or(too_many)?);
+            self.staging.grow(
+                frames
+                    .checked_mul(self.data.slots.stride())
+                    .ok_or(too_many)?,
+            );
         }
         Ok(())
     }
@@ -212,7 +231,9 @@ impl Engine {
             return unsafe { self.data.slots.write(position) };
         }
         let stride = self.data.slots.stride();
-        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(stride);
+        let start = usize::try_from(index)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(stride);
         self.staging.bytes_mut(start..start.saturating_add(stride))
     }
 
@@ -225,7 +246,12 @@ impl Engine {
         if event {
             // The length is at most `payload_max`, which is a u32.
             #[allow(clippy::cast_possible_truncation)]
-            let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
+            let header = FrameHeader {
+                time_ns,
+                len: bytes.len() as u32,
+                kind,
+                flags: 0,
+            };
             let _fits = header.write_to_prefix(frame);
         }
         if let Some(to) = frame.get_mut(header_bytes..header_bytes + bytes.len()) {
@@ -246,8 +272,15 @@ impl Engine {
     #[inline]
     pub(super) fn parts(&mut self, index: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
         let (event, header_bytes, payload_max) = (self.event, self.header_bytes, self.payload_max);
-        let (head, rest) = self.frame(index).split_at_mut_checked(header_bytes).unwrap_or_default();
-        let header = if event { FrameHeader::mut_from_bytes(head).ok() } else { None };
+        let (head, rest) = self
+            .frame(index)
+            .split_at_mut_checked(header_bytes)
+            .unwrap_or_default();
+        let header = if event {
+            FrameHeader::mut_from_bytes(head).ok()
+        } else {
+            None
+        };
         (header, rest.get_mut(..payload_max).unwrap_or_default())
     }
 
@@ -294,19 +327,27 @@ impl Engine {
         }
     }
 
-    fn commit_in_order(
-        &mut self,
-        first: u64,
-        count: u64,
-        room: Room,
-    ) -> Result<(), PublishError> {
-        let Some(order) = &mut self.order else { return Ok(()) };
+    fn commit_in_order(&mut self, first: u64, count: u64, room: Room) -> Result<(), PublishError> {
+        let Some(order) = &mut self.order else {
+            return Ok(());
+        };
         let (words, tickets) = (self.lane.words(), &self.data.tickets);
-        let slot = usize::try_from(first & (self.capacity - 1)).unwrap_or(usize::MAX);
+        let mask = self.capacity - 1;
+        // A consumer of a lossy bus may come back to a lane after any number of laps: the other
+        // slots of the run must not show it tickets of an earlier one.
+        let marked = if self.lossless { 1 } else { count };
         let record = |ticket: u64| {
-            // ORDERING: relaxed; published by the release CAS of the entry, which follows.
-            if let Some(beside) = tickets.get(slot) {
-                beside.store(ticket, Ordering::Relaxed);
+            for step in 0..marked {
+                let slot = usize::try_from(first.wrapping_add(step) & mask).unwrap_or(usize::MAX);
+                // ORDERING: relaxed; published by the release CAS of the entry, which follows.
+                if let Some(beside) = tickets.get(slot) {
+                    let mark = if step == 0 {
+                        ticket
+                    } else {
+                        order::inside(ticket)
+                    };
+                    beside.store(mark, Ordering::Relaxed);
+                }
             }
             words.ticket.store(ticket, Ordering::Relaxed);
             // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
@@ -341,7 +382,11 @@ impl Engine {
     fn wake(&self) {
         self.light.barrier();
         // ORDERING: relaxed; the light barrier orders it after the store of head.
-        let sleeping = self.regions.words.sleeping_consumers.load(Ordering::Relaxed);
+        let sleeping = self
+            .regions
+            .words
+            .sleeping_consumers
+            .load(Ordering::Relaxed);
         if sleeping != 0 {
             self.ring(sleeping);
         }
@@ -448,7 +493,10 @@ fn reject(counters: &mut Counters, words: &LaneWords) -> PublishError {
 /// Adds to a counter that only this lane's producer writes.
 fn add(counter: &crate::sync::AtomicU64, amount: u64) {
     // ORDERING: relaxed; a statistic with one writer.
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    counter.store(
+        counter.load(Ordering::Relaxed).wrapping_add(amount),
+        Ordering::Relaxed,
+    );
 }
 
 impl Drop for Engine {
