@@ -11,8 +11,6 @@ pub struct Version {
     pub version: String,
     /// The version of the HTTP interface, `v1`.
     pub api: String,
-    /// The version of the segment layout that this build creates and opens.
-    pub layout_version: u32,
 }
 
 /// `GET /v1/health`: how the daemon is.

@@ -35,10 +35,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
                     ))
                 }
             })?;
-        if bytes.is_empty() {
-            return Err(ApiError::bad_request(
-                "the body is empty; a JSON object is needed",
-            ));
+        // serde would take an array for a struct as well, its items for the fields in order.
+        match bytes.trim_ascii_start().first() {
+            Some(b'{') => {}
+            Some(_) => return Err(ApiError::bad_request("the body is not a JSON object")),
+            None => {
+                return Err(ApiError::bad_request(
+                    "the body is empty, not a JSON object",
+                ));
+            }
         }
         // serde_json's sentence ends with the line and column.
         serde_json::from_slice(&bytes)

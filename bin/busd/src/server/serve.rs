@@ -84,6 +84,8 @@ async fn converse(stream: UnixStream, router: Router, watcher: Watcher) {
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A client that has said all it has to say still gets its answer (`socat`, `nc -N`).
+        .half_close(true)
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {

@@ -22,7 +22,6 @@ pub(super) async fn version() -> Json<Version> {
         name: "busd".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         api: API_VERSION.to_owned(),
-        layout_version: busway::LAYOUT_VERSION,
     })
 }
 

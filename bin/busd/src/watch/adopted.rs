@@ -49,7 +49,7 @@ impl Adopted {
         self.attached.values()
     }
 
-    /// Looks who is attached, if anything may have changed. Reads one shared word if not.
+    /// Looks who is attached, if anything has changed. Reads one shared word if not.
     pub(super) fn look(&mut self) -> Option<Changes> {
         // Read before the seats are: a change that comes between is seen at the next look.
         let seat_changes = self.bus.seat_changes();
@@ -57,10 +57,11 @@ impl Adopted {
             return None;
         }
         self.seat_changes_seen = Some(seat_changes);
-        Some(self.compare())
+        Some(self.look_closely())
     }
 
-    fn compare(&mut self) -> Changes {
+    /// Looks who is attached and whether they are alive. One system call a taken seat.
+    pub(super) fn look_closely(&mut self) -> Changes {
         let stat = self.bus.stat();
         let producers = stat.lanes.into_iter().filter_map(|lane| lane.producer);
         let consumers = stat
@@ -95,13 +96,16 @@ impl Adopted {
     }
 
     /// Gives back the seats of those who are provably dead, and forgets them.
-    pub(super) fn recover(&mut self) -> Vec<busway::Reclaimed> {
-        let recovered = self.bus.reclaim();
+    ///
+    /// # Errors
+    /// When this user may only read the bus, or the bus was removed meanwhile.
+    pub(super) fn recover(&mut self) -> Result<Vec<busway::Reclaimed>, busway::Error> {
+        let recovered = self.bus.reclaim()?;
         for seat in &recovered {
             self.attached.remove(&key(seat.role, seat.seat));
         }
         self.recoveries_seen += recovered.len() as u64;
-        recovered
+        Ok(recovered)
     }
 }
 

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// The waker's mark in the epoll; pids are smaller.
@@ -99,12 +99,7 @@ impl Processes {
     }
 
     fn open(&self, pid: u32) -> Process {
-        // The pid is what somebody wrote into shared memory: any number is possible.
-        let Some(pid) = i32::try_from(pid)
-            .ok()
-            .filter(|pid| *pid > 0)
-            .and_then(Pid::from_raw)
-        else {
+        let Some(pid) = checked(pid) else {
             return Process::Hidden;
         };
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -148,6 +143,26 @@ impl Processes {
     }
 }
 
+/// The pid is what somebody wrote into shared memory: any number is possible.
+fn checked(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok().filter(|pid| *pid > 0)?)
+}
+
+/// Whether a process has ended, also when nobody has waited for it yet. For the words of the log,
+/// not as proof: the number may be another process's by now.
+pub(super) fn has_ended(pid: u32) -> bool {
+    let Some(pid) = checked(pid) else {
+        return false;
+    };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let mut look = [PollFd::new(&pidfd, PollFlags::IN)];
+            poll(&mut look, Some(&Timespec::default())).is_ok_and(|ready| ready == 1)
+        }
+        Err(errno) => errno == rustix::io::Errno::SRCH,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,8 +179,10 @@ mod tests {
             .unwrap();
         let pids = BTreeSet::from([child.id()]);
         assert!(processes.watch_only(&pids).is_empty());
+        assert!(!has_ended(child.id()));
         child.kill().unwrap();
         assert_eq!(processes.wait(&waker, PATIENCE).ended, [child.id()]);
+        assert!(has_ended(child.id()));
         child.wait().unwrap();
         assert!(processes.watch_only(&pids).is_empty());
         assert!(processes.wait(&waker, Duration::ZERO).ended.is_empty());

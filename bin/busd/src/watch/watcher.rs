@@ -4,23 +4,23 @@
 //! |---|---|
 //! | a process ends | the seats it held are recovered, with growing pauses until its lock is free |
 //! | every 200 ms, or when asked | new and removed segments; buses whose seats changed |
-//! | every 2 s | every attached seat is proved alive, for those whom no pidfd speaks of |
+//! | every 2 s | the locks of all attached seats, for those of whom no pidfd tells |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use busway::{Bus, Error, Participant, Role};
+use busway::{Bus, Error, Role};
 
-use super::adopted::Adopted;
+use super::adopted::{Adopted, Changes};
 use super::listing::{Listing, inode};
-use super::processes::Processes;
+use super::processes::{Processes, has_ended};
 use super::{Counts, Shared};
 
 /// Time between two looks at what exists and who is attached.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
-/// Time between two proofs that those who are attached are alive.
+/// Time between two looks at the locks of those who are attached.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// First pause when a dead process's lock is not yet free; each further one is twice as long.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
@@ -124,7 +124,8 @@ impl Watcher {
             self.next_sweep = now + SWEEP_INTERVAL;
             for (name, adopted) in &mut self.buses {
                 if adopted.attached().next().is_some() {
-                    is_changed |= recover(name, adopted, &mut self.seats_recovered);
+                    let changes = adopted.look_closely();
+                    is_changed |= act_on(&changes, name, adopted, &mut self.seats_recovered);
                 }
             }
         }
@@ -306,9 +307,14 @@ impl Watcher {
 
 /// Looks at one bus and logs what changed. Says whether anything did.
 fn look_at(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
-    let Some(changes) = adopted.look() else {
-        return false;
-    };
+    match adopted.look() {
+        Some(changes) => act_on(&changes, name, adopted, seats_recovered),
+        None => false,
+    }
+}
+
+/// Logs what changed and recovers the seats of the dead. Says whether anybody came or went.
+fn act_on(changes: &Changes, name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
     for who in &changes.attached {
         tracing::info!(
             bus = name,
@@ -321,7 +327,7 @@ fn look_at(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool
         );
     }
     for who in &changes.gone {
-        let message = if changes.recovered_by_peers > 0 && !is_running(who) {
+        let message = if changes.recovered_by_peers > 0 && has_ended(who.pid) {
             "died; a peer has given its seat back"
         } else {
             "detached"
@@ -336,15 +342,19 @@ fn look_at(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool
             "{message}"
         );
     }
-    if changes.any_dead {
-        recover(name, adopted, seats_recovered);
-    }
-    true
+    let is_recovered = changes.any_dead && recover(name, adopted, seats_recovered);
+    is_recovered || !changes.attached.is_empty() || !changes.gone.is_empty()
 }
 
 /// Gives back the seats of the dead of one bus and logs each. Says whether there were any.
 fn recover(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
-    let recovered = adopted.recover();
+    let recovered = match adopted.recover() {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            tracing::debug!(bus = name, %error, "cannot recover seats");
+            return false;
+        }
+    };
     for seat in &recovered {
         *seats_recovered += 1;
         let role = seat.role.name();
@@ -372,16 +382,4 @@ fn recover(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool
         }
     }
     !recovered.is_empty()
-}
-
-/// Whether a process of this number runs; for the words of the log, not as proof.
-fn is_running(who: &Participant) -> bool {
-    let pid = i32::try_from(who.pid).ok().filter(|pid| *pid > 0);
-    pid.and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| {
-            !matches!(
-                rustix::process::test_kill_process(pid),
-                Err(rustix::io::Errno::SRCH)
-            )
-        })
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use busd::api::{CreateBus, HealthStatus};
 use busd::{Client, RuntimeDir, wait_until_ready};
 
-use crate::support::{BusName, Child, Daemon, PATIENCE, Scratch, Task};
+use crate::support::{
+    BusName, Child, Daemon, Leashed, PATIENCE, Scratch, Task, command, in_company,
+};
 
 fn client(daemon: &Daemon) -> Client {
     Client::connect(&RuntimeDir::resolve(Some(&daemon.runtime_dir()))).unwrap()
@@ -95,14 +97,10 @@ fn where_nobody_listens_the_client_says_so() {
 
 #[test]
 fn waiting_ends_when_the_daemon_answers() {
+    let _pass = in_company();
     let scratch = Scratch::new();
     let run = scratch.join("run");
-    let mut process = crate::support::command(&run)
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let process = Leashed::spawn(command(&run).stderr(std::process::Stdio::null()));
     let client = wait_until_ready(&RuntimeDir::resolve(Some(&run)), PATIENCE).unwrap();
     assert_eq!(client.health().unwrap().pid, process.id());
-    process.kill().unwrap();
-    process.wait().unwrap();
 }

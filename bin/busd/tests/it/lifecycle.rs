@@ -7,7 +7,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::{
-    BusName, Child, Daemon, Scratch, Task, command, eventually, exchange, refused,
+    BusName, Child, Daemon, Leashed, Scratch, Task, command, eventually, exchange, in_company,
+    refused,
 };
 
 #[test]
@@ -101,9 +102,10 @@ fn list_without_counts(daemon: &Daemon, names: &[&str]) -> Vec<Value> {
 
 #[test]
 fn a_closed_stderr_does_not_end_it() {
+    let _pass = in_company();
     let scratch = Scratch::new();
     let run = scratch.join("run");
-    let mut process = command(&run).stderr(Stdio::piped()).spawn().unwrap();
+    let mut process = Leashed::spawn(command(&run).stderr(Stdio::piped()));
     drop(process.stderr.take());
     let socket = run.join("busd.sock");
     let name = BusName::new();
@@ -116,12 +118,11 @@ fn a_closed_stderr_does_not_end_it() {
         exchange(&socket, "GET", "/v1/health", "").unwrap().status,
         200
     );
-    process.kill().unwrap();
-    process.wait().unwrap();
 }
 
 #[test]
 fn directories_that_others_may_write_and_files_in_the_sockets_place_are_refused() {
+    let _pass = in_company();
     let scratch = Scratch::new();
     let run = scratch.join("run");
     std::fs::create_dir(&run).unwrap();
@@ -143,17 +144,15 @@ fn directories_that_others_may_write_and_files_in_the_sockets_place_are_refused(
 
 #[test]
 fn the_service_manager_is_told() {
+    let _pass = in_company();
     let scratch = Scratch::new();
     let path = scratch.join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager
         .set_read_timeout(Some(crate::support::PATIENCE))
         .unwrap();
-    let mut process = command(&scratch.join("run"))
-        .env("NOTIFY_SOCKET", &path)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = command(&scratch.join("run"));
+    let mut process = Leashed::spawn(command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null()));
     let hear = || {
         let mut bytes = [0; 4096];
         let len = manager.recv(&mut bytes).unwrap();

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::Leashed;
 use busway::{Bus, PollError, Start};
 
 /// What a child does until it is told to stop, or killed.
@@ -20,16 +21,17 @@ pub enum Task {
     Consume,
 }
 
-/// A child process; killed on drop.
+/// A child process.
 pub struct Child {
-    process: std::process::Child,
+    process: Leashed,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
 }
 
 impl Child {
     /// Starts a child and waits until it is attached.
     pub fn start(task: Task, bus: &str) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
             .args([
                 "--exact",
                 "support::child::runs_a_task",
@@ -39,9 +41,8 @@ impl Child {
             .env("BUSD_TEST_TASK", format!("{task:?}"))
             .env("BUSD_TEST_BUS", bus)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stdout(Stdio::piped());
+        let mut process = Leashed::spawn(&mut command);
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut child = Self { process, lines };
         assert_eq!(child.hear(), "attached");
@@ -76,13 +77,6 @@ impl Child {
                 return said.to_owned();
             }
         }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -2,18 +2,25 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{Answer, Scratch, eventually, exchange};
+use super::{Answer, Leashed, Pass, Scratch, alone, eventually, exchange, in_company};
 
-/// A daemon; killed and its directory removed on drop.
+/// A daemon, and its directory for as long as it lives.
 pub struct Daemon {
-    directory: Arc<Scratch>,
-    process: Child,
+    // Before the place: the process ends before its directory is removed.
+    process: Leashed,
+    place: Arc<Place>,
     log: Arc<Mutex<Vec<String>>>,
+}
+
+/// Where one daemon after another runs.
+struct Place {
+    directory: Scratch,
+    _pass: Pass,
 }
 
 impl Daemon {
@@ -24,25 +31,34 @@ impl Daemon {
 
     /// The same, with more arguments.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let directory = Arc::new(Scratch::new());
-        let mut daemon = Self::spawn_in(directory, arguments);
+        Self::start_in(in_company(), arguments)
+    }
+
+    /// The same, while no other daemon of these tests runs.
+    pub fn start_alone() -> Self {
+        Self::start_in(alone(), &[])
+    }
+
+    fn start_in(pass: Pass, arguments: &[&str]) -> Self {
+        let place = Place {
+            directory: Scratch::new(),
+            _pass: pass,
+        };
+        let mut daemon = Self::spawn_in(Arc::new(place), arguments);
         daemon.wait_until_ready();
         daemon
     }
 
     /// Another daemon in the directory of this one, which has ended.
     pub fn start_again(&self) -> Self {
-        let mut daemon = Self::spawn_in(Arc::clone(&self.directory), &[]);
+        let mut daemon = Self::spawn_in(Arc::clone(&self.place), &[]);
         daemon.wait_until_ready();
         daemon
     }
 
-    fn spawn_in(directory: Arc<Scratch>, arguments: &[&str]) -> Self {
-        let mut process = command(&directory.join("run"))
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    fn spawn_in(place: Arc<Place>, arguments: &[&str]) -> Self {
+        let mut command = command(&place.directory.join("run"));
+        let mut process = Leashed::spawn(command.args(arguments).stderr(Stdio::piped()));
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let sink = Arc::clone(&log);
@@ -52,8 +68,8 @@ impl Daemon {
             }
         });
         Self {
-            directory,
             process,
+            place,
             log,
         }
     }
@@ -72,7 +88,7 @@ impl Daemon {
     }
 
     pub fn runtime_dir(&self) -> PathBuf {
-        self.directory.join("run")
+        self.place.directory.join("run")
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -125,6 +141,26 @@ impl Daemon {
         })
     }
 
+    /// Waits until the log says that this process died. A daemon of somebody else's on this host
+    /// may have given its seat back before ours did; then the line says so and there is no more
+    /// to see: `None`.
+    pub fn wait_for_recovery(&self, bus: &str, role: &str, pid: u32) -> Option<Value> {
+        let line = eventually(&format!("the death of {pid} in the log"), || {
+            let log = self.log.lock().unwrap();
+            log.iter().find_map(|line| {
+                let line: Value = serde_json::from_str(line).ok()?;
+                let is_death = line["message"].as_str()?.starts_with("died; ");
+                (is_death && line["bus"] == bus && line["pid"] == pid).then_some(line)
+            })
+        });
+        assert_eq!(line["role"], role, "{line}");
+        let is_ours = line["level"] == "WARN";
+        if !is_ours {
+            eprintln!("another daemon was first: {line}");
+        }
+        is_ours.then_some(line)
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
@@ -138,13 +174,6 @@ impl Daemon {
 
     pub fn wait_for_end(&mut self) -> ExitStatus {
         eventually("the daemon's end", || self.process.try_wait().unwrap())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -163,11 +192,8 @@ pub fn command(runtime_dir: &Path) -> Command {
 
 /// Runs a daemon that must not come up; gives its exit code and what it said.
 pub fn refused(runtime_dir: &Path, arguments: &[&str]) -> (i32, String) {
-    let mut process = command(runtime_dir)
-        .args(arguments)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = command(runtime_dir);
+    let mut process = Leashed::spawn(command.args(arguments).stderr(Stdio::piped()));
     let status = eventually("the refusal", || process.try_wait().unwrap());
     let mut text = String::new();
     process

@@ -2,6 +2,7 @@
 
 mod child;
 mod daemon;
+mod gate;
 mod http;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 pub use child::{Child, Task};
 pub use daemon::{Daemon, command, refused};
+pub use gate::{Pass, alone, in_company};
 pub use http::{Answer, as_other_user, exchange, send_raw};
 
 /// Long enough for the slowest machine; nothing waits for it unless something is wrong.
@@ -71,6 +73,36 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that is killed on drop.
+pub struct Leashed(std::process::Child);
+
+impl Leashed {
+    pub fn spawn(command: &mut std::process::Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl std::ops::Deref for Leashed {
+    type Target = std::process::Child;
+
+    fn deref(&self) -> &std::process::Child {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Leashed {
+    fn deref_mut(&mut self) -> &mut std::process::Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Leashed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
