@@ -77,7 +77,7 @@ impl Ordered {
             // Tickets, since nobody knows any more how many frames each of them had.
             engine.count_lost(0, ticket.wrapping_sub(wanted));
         }
-        let reader = OrderReader::new(memory.clone(), laps, ticket);
+        let reader = OrderReader::new(memory.clone(), laps, ticket, engine.lossless);
         reader.release(&engine.row.words.order_cursor);
         let release_frames = RELEASE_FRAMES.min(engine.capacity / 4).max(1);
         Self {

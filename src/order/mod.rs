@@ -18,7 +18,8 @@
 //! | lap after t's | long decided | - |
 //!
 //! **Entry reuse.** Tombs are not bounded by the lanes, so entries have a gate of their own: ticket t
-//! may be committed only when every attached consumer's order cursor has passed t - entries.
+//! may be committed, and punched, only when every attached consumer's order cursor has passed
+//! t - entries.
 //!
 //! **Which frames.** An entry names a lane and a count. A consumer that has followed the lane knows
 //! the position; the ticket recorded beside the slot confirms it, and leads a consumer that has
@@ -36,7 +37,8 @@ mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-use crate::sync::AtomicU64;
+use crate::lane::{bits, earlier};
+use crate::sync::{AtomicU64, Ordering};
 
 /// What a lossy bus keeps beside the slots of a run that are not its first: a ticket half of all
 /// tickets away, which nobody looks for.
@@ -100,4 +102,23 @@ impl Laps {
         let index = usize::try_from(ticket.wrapping_sub(self.origin) & self.mask).ok()?;
         entries.get(index)
     }
+}
+
+/// The first ticket, none of them more than a ring after `ticket`, whose entry a consumer still
+/// needs. With nobody attached, that is the one a ring after.
+fn gate(words: &impl OrderWords, laps: Laps, ticket: u64) -> u64 {
+    let entries = laps.entries();
+    let mut gate = ticket.wrapping_add(entries);
+    // ORDERING: acquire, pairs with the release of the bit in `Joining::begin`; makes the
+    // joiner's cursor visible.
+    for consumer in bits(words.attached().load(Ordering::Acquire)) {
+        let Some(cursor) = words.cursor(consumer) else {
+            continue;
+        };
+        // ORDERING: acquire, pairs with the release store in `OrderReader::release`; the
+        // consumer's look at the entry comes before its reuse, and what it stored before (its
+        // lanes' cursors) is visible to whoever acquires the entry that is set next.
+        gate = earlier(gate, cursor.load(Ordering::Acquire).wrapping_add(entries));
+    }
+    gate
 }

@@ -3,10 +3,10 @@
 use std::cmp;
 
 use super::writer::{PATIENCE_MAX_NS, PATIENCE_NS};
-use super::{Laps, OrderWords};
+use super::{Laps, OrderWords, gate};
 use crate::lane::{is_before, later};
 use crate::layout::entry::Entry;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// Tombs passed in one call at most, so that a poll stays short.
 const TOMBS_MAX: u32 = 1024;
@@ -33,12 +33,20 @@ pub(crate) struct OrderReader<M> {
     next: u64,
     /// When the hole at `next` was first seen.
     hole_since_ns: Option<u64>,
+    /// Whether consumers gate the reuse of entries; not in a lossy bus.
+    gated: bool,
 }
 
 impl<M: OrderWords> OrderReader<M> {
     /// Reads from `ticket` on.
-    pub(crate) fn new(words: M, laps: Laps, ticket: u64) -> Self {
-        Self { words, laps, next: ticket, hole_since_ns: None }
+    pub(crate) fn new(words: M, laps: Laps, ticket: u64, gated: bool) -> Self {
+        Self {
+            words,
+            laps,
+            next: ticket,
+            hole_since_ns: None,
+            gated,
+        }
     }
 
     /// The next ticket to look at.
@@ -63,7 +71,11 @@ impl<M: OrderWords> OrderReader<M> {
                 cmp::Ordering::Equal if entry.is_tomb() => self.passed(),
                 cmp::Ordering::Equal => {
                     let (lane, count) = (entry.lane(), entry.run());
-                    return Next::Run { ticket: self.next, lane, count };
+                    return Next::Run {
+                        ticket: self.next,
+                        lane,
+                        count,
+                    };
                 }
                 cmp::Ordering::Greater => return Next::Lapped,
                 cmp::Ordering::Less => {
@@ -71,6 +83,9 @@ impl<M: OrderWords> OrderReader<M> {
                         return Next::Empty;
                     }
                     if !self.is_out_of_patience(&now_ns) {
+                        return Next::Hole;
+                    }
+                    if !self.is_free() {
                         return Next::Hole;
                     }
                     self.punch(word);
@@ -104,14 +119,35 @@ impl<M: OrderWords> OrderReader<M> {
         now.saturating_sub(since) >= patience.clamp(PATIENCE_NS, PATIENCE_MAX_NS)
     }
 
+    /// Whether the entry of `next`, which still holds what was decided a ring ago, may be set: not
+    /// while another consumer has that before it. A producer that was refused for the same reason
+    /// leaves its ticket as a hole, so a hole says nothing about the consumers behind it.
+    #[cold]
+    fn is_free(&self) -> bool {
+        if !self.gated {
+            return true;
+        }
+        // ORDERING: load→load across the joiner's store→load in `Joining::begin`: either the look
+        // below sees the joiner's bit, or the joiner's look at the tail sees one at least as late
+        // as `is_taken` saw, and it starts after what is overwritten here.
+        fence(Ordering::SeqCst);
+        is_before(self.next, gate(&self.words, self.laps, self.next))
+    }
+
     /// Gives the ticket at `next` up, unless its producer commits first. The caller looks again.
     #[cold]
     fn punch(&self, old: u64) {
-        let Some(slot) = self.laps.entry(self.words.entries(), self.next) else { return };
+        let Some(slot) = self.laps.entry(self.words.entries(), self.next) else {
+            return;
+        };
         let tomb = Entry::tomb(self.laps.lap(self.next)).word();
-        // ORDERING: relaxed; a tomb carries no payload. The producer's CAS and this one are on the
-        // same word, which alone decides.
-        if slot.compare_exchange(old, tomb, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        // ORDERING: release, pairs with the acquire load of the entry in `recover::head`; a tomb
+        // carries no payload, but passes on the cursors that `is_free` looked at. The producer's
+        // CAS and this one are on the same word, which alone decides.
+        if slot
+            .compare_exchange(old, tomb, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+        {
             // ORDERING: relaxed; a statistic.
             self.words.punches().fetch_add(1, Ordering::Relaxed);
         }
@@ -141,9 +177,9 @@ impl<M: OrderWords> OrderReader<M> {
 /// `from`. Bounded by the capacity.
 pub(crate) fn locate(tickets: &[AtomicU64], from: u64, count: u64, ticket: u64) -> Option<u64> {
     let mask = u64::try_from(tickets.len()).ok()?.wrapping_sub(1);
-    (0..count).map(|step| from.wrapping_add(step)).find(|position| {
-        recorded(tickets, position & mask) == Some(ticket)
-    })
+    (0..count)
+        .map(|step| from.wrapping_add(step))
+        .find(|position| recorded(tickets, position & mask) == Some(ticket))
 }
 
 /// The ticket recorded beside a slot.
@@ -151,5 +187,7 @@ pub(crate) fn locate(tickets: &[AtomicU64], from: u64, count: u64, ticket: u64) 
 pub(crate) fn recorded(tickets: &[AtomicU64], slot: u64) -> Option<u64> {
     // ORDERING: relaxed; made visible by the acquire load of the entry that names the ticket. In a
     // lossy bus a later lap may show; then it is another ticket.
-    tickets.get(usize::try_from(slot).ok()?).map(|ticket| ticket.load(Ordering::Relaxed))
+    tickets
+        .get(usize::try_from(slot).ok()?)
+        .map(|ticket| ticket.load(Ordering::Relaxed))
 }

@@ -47,7 +47,7 @@ impl Heap {
     }
 
     fn reader(&self, ticket: u64) -> OrderReader<&Self> {
-        OrderReader::new(self, self.laps(), ticket)
+        OrderReader::new(self, self.laps(), ticket, true)
     }
 }
 
@@ -82,11 +82,22 @@ fn runs_come_in_ticket_order_over_many_laps() {
             a.commit(round + 1, |_| {}).unwrap();
             b.commit(7, |_| {}).unwrap();
             let first = reader.position();
-            let run = Next::Run { ticket: first, lane: 3, count: round + 1 };
+            let run = Next::Run {
+                ticket: first,
+                lane: 3,
+                count: round + 1,
+            };
             assert_eq!(reader.next(|| 0), run);
             reader.passed();
             let ticket = first.wrapping_add(1);
-            assert_eq!(reader.next(|| 0), Next::Run { ticket, lane: 200, count: 7 });
+            assert_eq!(
+                reader.next(|| 0),
+                Next::Run {
+                    ticket,
+                    lane: 200,
+                    count: 7
+                }
+            );
             reader.passed();
             assert_eq!(reader.next(|| 0), Next::Empty);
         }
@@ -104,7 +115,14 @@ fn hole_is_punched_after_the_patience_and_not_before() {
     now.set(1_000 + PATIENCE_NS - 1);
     assert_eq!(reader.next(|| now.get()), Next::Hole);
     now.set(1_000 + PATIENCE_NS);
-    assert_eq!(reader.next(|| now.get()), Next::Run { ticket: 1, lane: 1, count: 1 });
+    assert_eq!(
+        reader.next(|| now.get()),
+        Next::Run {
+            ticket: 1,
+            lane: 1,
+            count: 1
+        }
+    );
     assert_eq!(heap.punches.load(Ordering::Relaxed), 1);
 }
 
@@ -124,8 +142,19 @@ fn punched_producer_takes_another_ticket_for_the_same_frames() {
     assert_eq!(heap.writer(9).commit(5, record), Ok(2));
     assert_eq!(tickets.take(), [0, 1, 2]);
     let mut reader = heap.reader(0);
-    assert_eq!(reader.next(|| 0), Next::Run { ticket: 2, lane: 9, count: 5 });
-    assert_eq!(heap.patience_ns.load(Ordering::Relaxed), PATIENCE_NS, "asked for more, gave it back");
+    assert_eq!(
+        reader.next(|| 0),
+        Next::Run {
+            ticket: 2,
+            lane: 9,
+            count: 5
+        }
+    );
+    assert_eq!(
+        heap.patience_ns.load(Ordering::Relaxed),
+        PATIENCE_NS,
+        "asked for more, gave it back"
+    );
 }
 
 #[test]
@@ -160,6 +189,37 @@ fn entry_is_not_reused_before_every_consumer_has_passed_it() {
     assert_eq!(writer.commit(1, |_| {}), Err(NotCommitted::Full));
     heap.cursors[1].store(12, Ordering::Relaxed);
     assert_eq!(writer.commit(1, |_| {}), Ok(tail));
+}
+
+#[test]
+fn hole_is_not_punched_while_a_consumer_behind_needs_its_entry() {
+    let heap = Heap::new(0);
+    heap.attached.store(0b11, Ordering::Relaxed);
+    let mut writer = heap.writer(1);
+    for _ in 0..ENTRIES {
+        writer.commit(1, |_| {}).unwrap();
+    }
+    // Refused, since consumer 1 has read nothing: the ticket stays behind as a hole.
+    assert_eq!(writer.commit(1, |_| {}), Err(NotCommitted::Full));
+    let mut near = heap.reader(ENTRIES as u64);
+    near.release(&heap.cursors[0]);
+    let now = Cell::new(0);
+    let mut impatient = || {
+        now.set(now.get() + PATIENCE_NS);
+        near.next(|| now.get())
+    };
+    assert_eq!((impatient(), impatient()), (Next::Hole, Next::Hole));
+    let mut far = heap.reader(0);
+    let first = Next::Run {
+        ticket: 0,
+        lane: 1,
+        count: 1,
+    };
+    assert_eq!(far.next(|| 0), first);
+    far.passed();
+    far.release(&heap.cursors[1]);
+    assert_eq!(impatient(), Next::Empty);
+    assert_eq!(heap.punches.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The producer's end of the order ring: take a ticket, commit a run with it.
 
-use super::{Laps, OrderWords};
-use crate::lane::{bits, earlier, is_before};
+use super::{Laps, OrderWords, gate};
+use crate::lane::{earlier, is_before};
 use crate::layout::entry::{Entry, RUN_MAX};
 use crate::sync::{Ordering, fence};
 
@@ -46,7 +46,15 @@ impl<M: OrderWords> OrderWriter<M> {
     pub(crate) fn new(words: M, laps: Laps, lane: u8, lanes: u32, gated: bool) -> Self {
         // ORDERING: relaxed; credit up to the present tail only, so the first commit looks.
         let limit = words.tail().load(Ordering::Relaxed);
-        Self { words, laps, lane, limit, lanes: lanes.into(), wary: false, gated }
+        Self {
+            words,
+            laps,
+            lane,
+            limit,
+            lanes: lanes.into(),
+            wary: false,
+            gated,
+        }
     }
 
     /// Commits a run of `count` frames, which the caller has written to its lane. `record` is
@@ -55,11 +63,7 @@ impl<M: OrderWords> OrderWriter<M> {
     ///
     /// Progress: lock-free; each lost ticket is one punched by a consumer that moved on.
     #[inline]
-    pub(crate) fn commit(
-        &mut self,
-        count: u64,
-        record: impl Fn(u64),
-    ) -> Result<u64, NotCommitted> {
+    pub(crate) fn commit(&mut self, count: u64, record: impl Fn(u64)) -> Result<u64, NotCommitted> {
         debug_assert!((1..=RUN_MAX).contains(&count));
         if self.wary {
             self.look_first()?;
@@ -76,7 +80,9 @@ impl<M: OrderWords> OrderWriter<M> {
             if self.decide(ticket, count) {
                 if lost > 1 {
                     // ORDERING: relaxed; a hint for how long to wait.
-                    self.words.patience_ns().store(PATIENCE_NS, Ordering::Relaxed);
+                    self.words
+                        .patience_ns()
+                        .store(PATIENCE_NS, Ordering::Relaxed);
                 }
                 return Ok(ticket);
             }
@@ -90,7 +96,9 @@ impl<M: OrderWords> OrderWriter<M> {
     /// Tries to set the entry of `ticket`. `false`: the ticket was given up for us.
     #[inline]
     fn decide(&self, ticket: u64, count: u64) -> bool {
-        let Some(entry) = self.laps.entry(self.words.entries(), ticket) else { return false };
+        let Some(entry) = self.laps.entry(self.words.entries(), ticket) else {
+            return false;
+        };
         let lap = self.laps.lap(ticket);
         // ORDERING: relaxed; only the value to be replaced, the CAS checks it again.
         let old = entry.load(Ordering::Relaxed);
@@ -100,7 +108,9 @@ impl<M: OrderWords> OrderWriter<M> {
         let new = Entry::commit(lap, self.lane, count).word();
         // ORDERING: release, pairs with the acquire load of the entry in `OrderReader::next`; makes
         // the frames and the ticket beside them visible. Failure needs nothing.
-        entry.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
+        entry
+            .compare_exchange(old, new, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
     }
 
     /// Looks how far the consumers are. `true`: the entry of `ticket` is free.
@@ -116,23 +126,13 @@ impl<M: OrderWords> OrderWriter<M> {
         is_before(ticket, self.limit)
     }
 
-    /// The first ticket whose entry is not free. With nobody attached, or in a
-    /// lossy bus, every entry is.
+    /// The first ticket whose entry is not free. In a lossy bus every entry is.
     fn gate(&self, ticket: u64) -> u64 {
-        let entries = self.laps.entries();
-        let mut gate = ticket.wrapping_add(entries);
-        if !self.gated {
-            return gate;
+        if self.gated {
+            gate(&self.words, self.laps, ticket)
+        } else {
+            ticket.wrapping_add(self.laps.entries())
         }
-        // ORDERING: acquire, pairs with the release of the bit in `Joining::begin`; makes the
-        // joiner's cursor visible.
-        for consumer in bits(self.words.attached().load(Ordering::Acquire)) {
-            let Some(cursor) = self.words.cursor(consumer) else { continue };
-            // ORDERING: acquire, pairs with the release store in `OrderReader::release`; the
-            // consumer's look at the entry comes before its reuse.
-            gate = earlier(gate, cursor.load(Ordering::Acquire).wrapping_add(entries));
-        }
-        gate
     }
 
     /// Refuses without taking a ticket while the ring is full, so that refusals leave no holes.
@@ -155,7 +155,9 @@ impl<M: OrderWords> OrderWriter<M> {
     fn ask_for_patience(&self) {
         // ORDERING: relaxed; a hint for how long to wait.
         let patience = self.words.patience_ns().load(Ordering::Relaxed);
-        let more = patience.saturating_mul(2).clamp(PATIENCE_NS, PATIENCE_MAX_NS);
+        let more = patience
+            .saturating_mul(2)
+            .clamp(PATIENCE_NS, PATIENCE_MAX_NS);
         self.words.patience_ns().store(more, Ordering::Relaxed);
     }
 }
