@@ -31,9 +31,13 @@ pub(crate) fn head<'a>(
         return head;
     }
     let ticket = words.ticket.load(Ordering::Relaxed);
-    let Some(slot) = laps.entry(order.entries(), ticket) else { return head };
-    // ORDERING: relaxed; only the word itself is looked at.
-    let entry = Entry::from_word(slot.load(Ordering::Relaxed));
+    let Some(slot) = laps.entry(order.entries(), ticket) else {
+        return head;
+    };
+    // ORDERING: acquire, pairs with the release CAS of `OrderWriter::decide` or of
+    // `OrderReader::punch` that reused the entry: whoever did it had acquired the order cursors
+    // that let it, so the lanes' cursors stored before those are visible below.
+    let entry = Entry::from_word(slot.load(Ordering::Acquire));
     match entry.against(laps.lap(ticket)) {
         // Not decided: nobody is left to commit it; consumers will punch it.
         Less => head,
