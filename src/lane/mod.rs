@@ -27,7 +27,7 @@ pub(crate) mod reader;
 pub(crate) mod writer;
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

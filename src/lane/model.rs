@@ -100,7 +100,9 @@ impl Lane {
             attached: AtomicU64::new(0),
             cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
             slots: (0..CAPACITY).map(|_| UnsafeCell::new(0)).collect(),
-            copies: (0..CAPACITY).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+            copies: (0..CAPACITY)
+                .map(|_| [AtomicU64::new(0), AtomicU64::new(0)])
+                .collect(),
         }))
     }
 
@@ -118,7 +120,10 @@ struct Producer {
 impl Producer {
     fn new(lane: &Lane) -> Self {
         let writer = LaneWriter::resume(lane.clone(), lane.clone(), CAPACITY);
-        Self { lane: lane.clone(), writer }
+        Self {
+            lane: lane.clone(),
+            writer,
+        }
     }
 
     /// Publishes `count` frames at once if there is room for all of them.
@@ -167,7 +172,11 @@ impl Consumer {
     /// One that was attached before the model begins.
     fn attached(lane: &Lane, number: u32) -> Self {
         lane.0.attached.fetch_or(1 << number, Ordering::Relaxed);
-        Self { lane: lane.clone(), number, reader: LaneReader::new(lane.clone(), ORIGIN) }
+        Self {
+            lane: lane.clone(),
+            number,
+            reader: LaneReader::new(lane.clone(), ORIGIN),
+        }
     }
 
     /// One that joins at the oldest frame held, or at the head.
@@ -179,7 +188,11 @@ impl Consumer {
         let start = if at_oldest { held.oldest } else { held.head };
         let reader = LaneReader::new(lane.clone(), start);
         reader.release(cursor);
-        Self { lane: lane.clone(), number, reader }
+        Self {
+            lane: lane.clone(),
+            number,
+            reader,
+        }
     }
 
     /// Reads what is there, all of it before giving any back. Returns how many frames there were.
@@ -192,13 +205,17 @@ impl Consumer {
             assert_eq!(frame, position, "the frame of another position");
             self.reader.advance(1);
         }
-        self.reader.release(&self.lane.0.cursors[self.number as usize]);
+        self.reader
+            .release(&self.lane.0.cursors[self.number as usize]);
         available
     }
 
     fn leave(self) {
         // As `seat::recovery::clear_consumer` does.
-        self.lane.0.attached.fetch_and(!(1 << self.number), Ordering::Release);
+        self.lane
+            .0
+            .attached
+            .fetch_and(!(1 << self.number), Ordering::Release);
     }
 }
 
@@ -354,7 +371,10 @@ fn copy(lane: &Lane, position: u64) -> bool {
     let copied = [0, 1].map(|word: usize| words[word].load(Ordering::Relaxed));
     let whole = Check::after_copy(lane, CAPACITY).is_whole(position);
     if whole {
-        assert_eq!(copied, [position; 2], "torn or of another lap, and believed");
+        assert_eq!(
+            copied, [position; 2],
+            "torn or of another lap, and believed"
+        );
     }
     whole
 }
@@ -460,7 +480,10 @@ fn sleeper_and_publisher_cannot_both_miss_each_other() {
         let asleep = consumer.reader.published() == consumer.reader.position();
         thread.join().unwrap();
         // futex(2) sleeps only while the doorbell is what it was; here nobody will ring any more.
-        assert!(!asleep || doorbell.load(Ordering::Relaxed) != rung, "sleeps for good");
+        assert!(
+            !asleep || doorbell.load(Ordering::Relaxed) != rung,
+            "sleeps for good"
+        );
         assert_eq!(consumer.poll(), 1);
     });
 }
