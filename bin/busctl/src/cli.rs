@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// Create, watch, feed, read and measure shared-memory buses.
 #[derive(Debug, Parser)]
 #[command(name = "busctl", version, propagate_version = true, after_help = exit_codes())]
-#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(arg_required_else_help = true)]
 pub struct Cli {
     /// Flags that every verb takes.
     #[command(flatten)]

@@ -6,7 +6,7 @@
 //! to the first.
 
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, hint_for};
 use busd::{Client, ClientError, RuntimeDir, wait_until_ready};
 use clap::Args;
 use rustix::fs::OFlags;
@@ -184,11 +184,12 @@ fn end(child: &mut Child) {
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let failure = Self::new(Exit::from_error_code(error.code()), error.to_string());
-        match error.hint() {
+        // Our own words first: the daemon's speak of its HTTP interface.
+        match hint_for(error.code())
+            .map(str::to_owned)
+            .or_else(|| error.hint())
+        {
             Some(hint) => failure.hint(hint),
-            None if matches!(error.code(), "daemon_unreachable" | "protocol") => {
-                failure.hint("--no-daemon works straight on the segments")
-            }
             None => failure,
         }
     }

@@ -139,20 +139,32 @@ impl Failure {
     }
 }
 
+/// What to do about an error of the library or the daemon, by its stable name.
+pub fn hint_for(code: &str) -> Option<&'static str> {
+    match code {
+        "not_found" => Some("`busctl ls` shows the buses that exist"),
+        "already_exists" => Some(
+            "`--if-not-exists` accepts a bus of the same shape; `busctl rm` removes what is there",
+        ),
+        "differs" => Some("take another name, or `busctl rm` it first"),
+        "permission" => {
+            Some("whoever created the bus chose who may use it, with `create --mode` and `--group`")
+        }
+        "no_space" => Some("`busctl doctor` shows the space; `ls -lS /dev/shm` who fills it"),
+        "seats_taken" => Some("`busctl ps NAME` shows who holds the seats"),
+        "in_use" => Some("`busctl rm -f` removes it anyway: who is attached learns of it"),
+        "daemon_unreachable" | "protocol" => Some("--no-daemon works straight on the segments"),
+        _ => None,
+    }
+}
+
 impl From<busway::Error> for Failure {
     fn from(error: busway::Error) -> Self {
-        let failure = Self::new(Exit::from_error_code(error.code()), error.to_string());
-        match error.code() {
-            "not_found" => failure.hint("`busctl ls` shows the buses that exist"),
-            "already_exists" => {
-                failure.hint("`--if-not-exists` accepts a bus of the same shape; `busctl rm` removes it")
-            }
-            "permission" => failure.hint(
-                "the bus was created with a mode that leaves this user out (`create --mode`, `--group`)",
-            ),
-            "no_space" => failure.hint("`busctl doctor` shows the space; `df -h /dev/shm` who fills it"),
-            "seats_taken" => failure.hint("`busctl ps NAME` shows who holds the seats"),
-            _ => failure,
+        let hint = hint_for(error.code()).map(str::to_owned);
+        Self {
+            exit: Exit::from_error_code(error.code()),
+            message: error.to_string(),
+            hint,
         }
     }
 }

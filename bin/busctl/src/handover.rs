@@ -4,7 +4,7 @@
 //!
 //! | called as `busctl` with | goes to |
 //! |---|---|
-//! | `status monitor capture tree introspect call emit get-property set-property wait help` | systemd |
+//! | `status monitor capture tree introspect call emit get-property set-property wait` | systemd |
 //! | `list` and one of systemd's flags (`list --acquired`, `--user list`) | systemd |
 //! | no verb and one of systemd's flags (`--user`, `--json=short`) | systemd |
 //! | anything else: our verbs, `list` alone, `--version`, `--help`, nothing | here |
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Verbs of systemd's tool that are not ours.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 10] = [
     "status",
     "monitor",
     "capture",
@@ -30,7 +30,6 @@ const VERBS: [&str; 11] = [
     "get-property",
     "set-property",
     "wait",
-    "help",
 ];
 
 /// Flags of systemd's tool that are not ours and take no separate value.
@@ -199,7 +198,6 @@ mod tests {
             "--json=pretty list",
             "--timeout 5 call a b c d",
             "--user --version",
-            "help",
         ] {
             assert!(meant(line), "{line}");
         }
@@ -209,6 +207,8 @@ mod tests {
     fn our_own_words_stay_ours() {
         for line in [
             "",
+            "help",
+            "help pub",
             "list",
             "ls",
             "list --json",

@@ -150,6 +150,15 @@ pub fn format_count(count: u64) -> String {
     text
 }
 
+/// `1 frame`, `1,234 frames`.
+pub fn format_frames(count: u64) -> String {
+    format!(
+        "{} frame{}",
+        format_count(count),
+        if count == 1 { "" } else { "s" }
+    )
+}
+
 /// Nanoseconds as a duration that fits a table: `1.50 ms`.
 pub fn format_ns(ns: u64) -> String {
     match ns {

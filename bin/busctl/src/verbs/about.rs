@@ -2,7 +2,6 @@
 
 use crate::cli::Cli;
 use crate::context::Context;
-use crate::daemon::HOST_VERB;
 use crate::exit::{Exit, Failure};
 use clap::{Args, Command, CommandFactory as _};
 use clap_complete::Shell;
@@ -60,9 +59,32 @@ pub fn run_man(args: &ManArgs, context: &Context) -> Result<ExitCode, Failure> {
 
 /// The grammar, under the name that the program was called by, without what is hidden.
 fn command() -> Command {
-    Cli::command()
-        .name(called_by())
-        .mut_subcommand(HOST_VERB, |verb| verb.hide(true))
+    without_hidden(&Cli::command()).name(called_by())
+}
+
+/// Generators write hidden verbs too, so a command that has some is put together anew.
+fn without_hidden(command: &Command) -> Command {
+    if command
+        .get_subcommands()
+        .all(|verb| !verb.is_hide_set() && !verb.has_subcommands())
+    {
+        return command.clone();
+    }
+    let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let mut shown = Command::new(command.get_name().to_owned())
+        .args(command.get_arguments().cloned())
+        .subcommands(visible.map(without_hidden))
+        .disable_help_subcommand(true);
+    if let Some(about) = command.get_about() {
+        shown = shown.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        shown = shown.version(version.to_owned());
+    }
+    if let Some(after) = command.get_after_help() {
+        shown = shown.after_help(after.clone());
+    }
+    shown
 }
 
 /// `busway` when called so, else `busctl`.

@@ -7,7 +7,7 @@ use super::input::{Input, StdinFormat};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::signal::Stop;
-use crate::units::{Rate, format_bytes, format_count, format_ns, parse_count_from_one};
+use crate::units::{Rate, format_bytes, format_frames, format_ns, parse_count_from_one};
 use crate::units::{parse_duration, parse_rate};
 use busway::{Bus, Producer, PublishError, Wait};
 use clap::Args;
@@ -197,7 +197,12 @@ fn wait_for_consumers(bus: &Bus, args: &PublishArgs, stop: &Stop) -> Result<(), 
     }
     let start = Instant::now();
     loop {
-        let attached = bus.stat().consumers.len();
+        let attached = bus
+            .stat()
+            .consumers
+            .iter()
+            .filter(|one| one.participant.alive)
+            .count();
         if attached >= args.wait_consumers || stop.requested() {
             return Ok(());
         }
@@ -215,8 +220,8 @@ fn wait_for_consumers(bus: &Bus, args: &PublishArgs, stop: &Stop) -> Result<(), 
 
 fn describe(summary: &Summary) -> String {
     format!(
-        "published {} frames ({}) on lane {} in {}",
-        format_count(summary.published_frames),
+        "published {} ({}) on lane {} in {}",
+        format_frames(summary.published_frames),
         format_bytes(summary.published_bytes),
         summary.lane,
         format_ns(summary.elapsed_ns),

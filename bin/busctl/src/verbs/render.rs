@@ -45,9 +45,18 @@ struct Record<'a> {
     flags: u16,
     len_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    fields: Option<serde_json::Map<String, serde_json::Value>>,
+    fields: Option<Fields>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_hex: Option<String>,
+}
+
+/// Decoded fields as a JSON object, in the order of the schema.
+struct Fields(Vec<(String, Value)>);
+
+impl Serialize for Fields {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value.to_json())))
+    }
 }
 
 impl Renderer {
@@ -106,7 +115,7 @@ impl Renderer {
             kind: frame.kind(),
             flags: frame.flags(),
             len_bytes: payload.len(),
-            fields: schema.map(|schema| schema.decode_json(payload)),
+            fields: schema.map(|schema| Fields(schema.decode(payload))),
             payload_hex: schema.is_none().then(|| hex(payload)),
         };
         // A record of numbers, texts and a map with text keys always has a JSON form.

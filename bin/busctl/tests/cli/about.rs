@@ -39,6 +39,7 @@ fn help_lists_the_verbs_and_the_exit_codes() {
             "what is hidden stays hidden: {help}"
         );
     }
+    assert!(sandbox.ok(&["help", "pub"]).contains("--wait-consumers"));
     for verb in VERBS {
         assert!(
             sandbox.ok(&[verb, "--help"]).contains("Usage: busctl"),
@@ -73,6 +74,10 @@ fn both_names_complete_their_own() {
             let mut command = sandbox.program(program, &["completions", shell]);
             let done = Running::start(&mut command, None).wait();
             assert_eq!(done.code(), 0, "{done:?}");
+            assert!(
+                !done.stdout.contains("host-daemon"),
+                "{shell} shows what is hidden"
+            );
             assert!(done.stdout.contains(name), "{shell}: {}", done.stdout);
             // The scripts of the other two complete no values of flags.
             let knows_values = matches!(shell, "bash" | "zsh" | "fish");

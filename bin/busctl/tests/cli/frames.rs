@@ -135,7 +135,7 @@ fn raw_bytes_are_cut_into_payloads() {
         b"\x00\x01\x02\x03\x04",
     );
     done.failed(2, &["frame 2", "1 bytes", "4"]);
-    assert!(done.stderr.contains("published 1 frames"), "{done:?}");
+    assert!(done.stderr.contains("published 1 frame "), "{done:?}");
 }
 
 #[test]

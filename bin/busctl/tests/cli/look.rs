@@ -5,7 +5,9 @@ use crate::sandbox::{Running, Sandbox, eventually, until_consumers};
 use busway::{Bus, Schema, Topology};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::FileExt as _;
 use std::process::Stdio;
 
 #[test]
@@ -216,6 +218,30 @@ fn a_dead_participant_does_not_stand_in_the_way_of_a_removal() {
     reader.signal(Signal::KILL);
     assert!(reader.wait().status.code().is_none());
     sandbox.ok(&["rm", bus.name()]);
+}
+
+#[test]
+fn another_layout_version_is_code_8() {
+    let sandbox = Sandbox::new();
+    let bus = sandbox.bus("bus", |options| options);
+    let segment = OpenOptions::new()
+        .write(true)
+        .open(format!("/dev/shm/busway.{}", bus.name()))
+        .unwrap();
+    // The version is the 32-bit number at offset 8.
+    segment.write_all_at(&99_u32.to_le_bytes(), 8).unwrap();
+    sandbox
+        .run(&["stat", bus.name()])
+        .failed(8, &[bus.name(), "99"]);
+    sandbox
+        .run(&["sub", bus.name()])
+        .failed(8, &[bus.name(), "99"]);
+    let done = sandbox.run(&["doctor"]);
+    assert_eq!(done.code(), 1);
+    assert!(
+        done.stdout.contains(&format!("rm -f {}", bus.name())),
+        "{done:?}"
+    );
 }
 
 #[test]

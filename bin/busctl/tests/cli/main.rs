@@ -4,7 +4,10 @@
 //! directory and bus names of its own, and leaves nothing behind, also when it fails.
 
 mod about;
+mod bench;
 mod create;
+mod demo;
+mod family;
 mod frames;
 mod handover;
 mod look;

@@ -157,7 +157,10 @@ fn passed(consumer: &api::Consumer, origin: u64) -> u64 {
     each.fold(0, u64::wrapping_add)
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a rate is rounded for people anyway")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "a rate is rounded for people anyway"
+)]
 fn per_second(frames: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
         frames as f64 / seconds

@@ -4,7 +4,9 @@ use super::look::{Shown, ShownBus};
 use crate::exit::Failure;
 use crate::output::{Out, Paint};
 use crate::table::{Side, Table};
-use crate::units::{format_bytes, format_count, format_ns, format_rate, format_unix_ns};
+use crate::units::{
+    format_bytes, format_count, format_frames, format_ns, format_rate, format_unix_ns,
+};
 use crate::verbs::participants::state_name;
 use busd::api;
 
@@ -66,8 +68,8 @@ fn print_head(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
     fact(
         "published",
         format!(
-            "{} frames, {} a second",
-            format_count(bus.published_frames),
+            "{}, {} a second",
+            format_frames(bus.published_frames),
             rate(shown.published_frames_per_s)
         ),
     )?;
