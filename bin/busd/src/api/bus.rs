@@ -34,6 +34,8 @@ pub struct Bus {
     pub order_capacity_entries: u64,
     /// The position that every lane started at.
     pub origin_position: u64,
+    /// The most frames of one batch.
+    pub batch_frames_max: u64,
     /// Size of the segment.
     pub segment_bytes: u64,
     /// Hash of the stored schema, 16 hexadecimal digits; `null` without a schema.
@@ -286,6 +288,7 @@ impl Bus {
             consumers_max: info.consumers,
             order_capacity_entries: info.order_capacity_entries,
             origin_position: info.origin,
+            batch_frames_max: info.batch_frames_max,
             segment_bytes: info.segment_bytes,
             schema_hash: (info.schema_hash != 0).then(|| format!("{:016x}", info.schema_hash)),
             created_unix_ns: info.created_unix_ns,

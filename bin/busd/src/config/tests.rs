@@ -72,6 +72,22 @@ fn every_key_reaches_the_wish() {
 }
 
 #[test]
+fn the_example_is_as_it_should_be() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/busd.toml");
+    let text = fs::read_to_string(path).unwrap();
+    let config = parse(&text).unwrap();
+    let names: Vec<&str> = config.buses.iter().map(|(_, bus)| &*bus.name).collect();
+    assert_eq!(names, ["telemetry", "alarms"]);
+    // What is commented out is right as well.
+    let schema = "# schema = \"sample.json\"";
+    let all = text
+        .replace(schema, "")
+        .replace("# group =", "group =")
+        .replace("# size-max =", "size-max =");
+    assert!(parse(&all).unwrap().buses[0].1.size_max_bytes.is_some());
+}
+
+#[test]
 fn an_empty_file_declares_nothing() {
     assert!(parse("").unwrap().buses.is_empty());
 }

@@ -59,9 +59,7 @@ fn status_of(code: &str) -> StatusCode {
         "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" => StatusCode::BAD_REQUEST,
         "permission" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,
-        "removed" => StatusCode::GONE,
-        "already_exists" | "differs" | "in_use" | "seats_taken" | "schema_mismatch"
-        | "incompatible" | "corrupt" => StatusCode::CONFLICT,
+        "already_exists" | "differs" | "incompatible" | "corrupt" => StatusCode::CONFLICT,
         "no_space" => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -12,7 +12,9 @@
 //! So a daemon that is late, stopped or dead costs nothing but free seats.
 //!
 //! One thread does it all, with calls that may block, beside the one that serves HTTP. Idle it
-//! wakes five times a second, stats one directory, and reads one word a bus.
+//! wakes five times a second, stats one directory, and reads one word a bus: 0.023 % of a core
+//! without buses, 0.035 % with 100 buses and 20 participants (release build, both threads' time in
+//! /proc/PID/task/TID/schedstat over 20 s, /dev/shm of its own, 2-core x86-64 VM under load).
 
 mod adopted;
 mod listing;

@@ -107,6 +107,31 @@ fn the_description_and_the_server_have_the_same_routes() {
 }
 
 #[test]
+fn the_handbook_names_every_route_and_every_error_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md");
+    let handbook = std::fs::read_to_string(path).unwrap();
+    let daemon = Daemon::start();
+    let description = Description::of(&daemon);
+    for (method, path) in description.routes() {
+        assert!(
+            handbook.contains(&format!("| `{method} {path}` |")),
+            "{method} {path}"
+        );
+    }
+    let codes = &description.document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
+    for code in codes["enum"].as_array().unwrap() {
+        assert!(
+            handbook.contains(&format!("`{}`", code.as_str().unwrap())),
+            "{code}"
+        );
+    }
+    let wish = &description.document["components"]["schemas"]["CreateBus"]["properties"];
+    for key in wish.as_object().unwrap().keys() {
+        assert!(handbook.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+#[test]
 fn every_answer_is_as_described() {
     let scratch = Scratch::new();
     let file = scratch.join("busd.toml");
