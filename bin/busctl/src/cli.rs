@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 /// Create, watch, feed, read and measure shared-memory buses.
 #[derive(Debug, Parser)]
-#[command(name = "busctl", version, propagate_version = true, after_help = exit_codes())]
+#[command(name = "busctl", version, after_help = exit_codes())]
 #[command(arg_required_else_help = true)]
 pub struct Cli {
     /// Flags that every verb takes.
