@@ -41,7 +41,7 @@ const RUNS_MAX: u64 = 100;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct BenchArgs {
     #[command(subcommand)]
     verb: Option<BenchVerb>,

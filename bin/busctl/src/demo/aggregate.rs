@@ -252,7 +252,7 @@ mod tests {
             // Idle for two seconds, busy in the third.
             let busy_ns = reading.saturating_sub(2000) * MS;
             aggregate.take(&sample(reading, now_ns, busy_ns), now_ns, now_ns + 5000);
-            if reading % 200 == 0 {
+            if reading % 100 == 0 {
                 aggregate.tick(now_ns);
             }
         }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct DemoArgs {
     /// How long it runs
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_interval)]
