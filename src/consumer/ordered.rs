@@ -10,10 +10,9 @@ use super::engine::{Engine, Lane};
 use crate::error::PollError;
 use crate::lane::join::Held;
 use crate::lane::{is_before, later, lossy};
-use crate::layout::entry::Entry;
 use crate::options::Start;
 use crate::order::reader::{Next, OrderReader, locate, recorded};
-use crate::order::{Laps, OrderWords};
+use crate::order::{OrderWords, join};
 use crate::regions::{OrderMemory, Regions, Row};
 use crate::run::{self, Run};
 use crate::sync::{Ordering, clock};
@@ -42,10 +41,8 @@ pub(super) struct Ordered {
 impl Ordered {
     /// Stores a first order cursor that is surely not later than the one that will be settled on.
     pub(super) fn place(regions: &Regions, row: &Row) {
-        // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
-        let tail = regions.order().tail().load(Ordering::Relaxed);
-        let oldest = oldest_ticket(regions.laps(), tail, regions.origin);
-        row.words.order_cursor.store(oldest, Ordering::Relaxed);
+        let cursor = &row.words.order_cursor;
+        join::place(&regions.order(), regions.laps(), regions.origin, cursor);
     }
 
     /// Settles where to start, in the order and in every lane. The lanes were looked at before.
@@ -54,14 +51,14 @@ impl Ordered {
         // ORDERING: relaxed; after the SeqCst fence of `Joining::begin`, so that a producer which
         // did not see this consumer has its ticket counted here.
         let tail = memory.tail().load(Ordering::Relaxed);
-        let oldest = oldest_ticket(laps, tail, engine.regions.origin);
+        let oldest = join::oldest(laps, tail, engine.regions.origin);
         let target = match start {
             Start::Latest => tail,
             Start::Oldest => oldest,
             Start::Position(ticket) if is_before(tail, ticket) => tail,
             Start::Position(ticket) => later(ticket, oldest),
         };
-        let (ticket, back) = walk_back(&memory, laps, held, tail, target);
+        let (ticket, back) = join::walk_back(&memory, laps, held, tail, target);
         let mut located = Vec::with_capacity(held.len());
         for ((lane, held), back) in engine.lanes.iter_mut().zip(held).zip(back) {
             // ORDERING: relaxed; errs to the side of not knowing.
@@ -110,56 +107,6 @@ impl Ordered {
             *located = true;
         }
     }
-}
-
-/// The oldest ticket whose entry no producer overwrites before it sees a new consumer: producers
-/// take at most a quarter of the ring as credit.
-fn oldest_ticket(laps: Laps, tail: u64, origin: u64) -> u64 {
-    let kept = laps.entries() - (laps.entries() / 4).max(1);
-    tail.wrapping_sub(kept.min(tail.wrapping_sub(origin)))
-}
-
-/// Walks from `tail` back towards `target`, as long as every frame on the way is still held by its
-/// lane. Returns the ticket reached, and for each lane how many frames lie between.
-///
-/// Bounded by the ring's length.
-fn walk_back(
-    memory: &OrderMemory,
-    laps: Laps,
-    held: &[Held],
-    tail: u64,
-    target: u64,
-) -> (u64, Vec<u64>) {
-    let mut back = vec![0_u64; held.len()];
-    let mut ticket = tail;
-    while is_before(target, ticket) {
-        let before = ticket.wrapping_sub(1);
-        let Some(slot) = laps.entry(memory.entries(), before) else {
-            break;
-        };
-        // ORDERING: acquire, pairs with the release CAS in `OrderWriter::decide`.
-        let entry = Entry::from_word(slot.load(Ordering::Acquire));
-        match entry.against(laps.lap(before)) {
-            std::cmp::Ordering::Greater => break,
-            std::cmp::Ordering::Equal if !entry.is_tomb() => {
-                let Some(lane) = usize::try_from(entry.lane()).ok() else {
-                    break;
-                };
-                let (Some(held), Some(back)) = (held.get(lane), back.get_mut(lane)) else {
-                    break;
-                };
-                let frames = back.saturating_add(entry.run());
-                if frames > held.head.wrapping_sub(held.oldest) {
-                    break;
-                }
-                *back = frames;
-            }
-            // A tomb, or not decided yet.
-            _ => {}
-        }
-        ticket = before;
-    }
-    (ticket, back)
 }
 
 impl Engine {

@@ -26,8 +26,10 @@
 //! just joined, or was lapped, to it.
 //!
 //! * `writer`: takes tickets and commits. * `reader`: follows the order and punches.
+//! * `join`: where a new consumer starts.
 //! * `recover`: how far the lane of a producer that died really is.
 
+pub(crate) mod join;
 pub(crate) mod reader;
 pub(crate) mod recover;
 pub(crate) mod writer;

@@ -20,11 +20,12 @@ use loom::thread;
 
 use super::reader::{Next, OrderReader, locate, recorded};
 use super::writer::{NotCommitted, OrderWriter, PATIENCE_MAX_NS, PATIENCE_NS};
-use super::{Laps, OrderWords, recover};
-use crate::lane::Gates;
+use super::{Laps, OrderWords, join, recover};
+use crate::lane::join::Joining;
 use crate::lane::model::{explore, lane_words};
 use crate::lane::reader::LaneReader;
 use crate::lane::writer::LaneWriter;
+use crate::lane::{self, Gates, is_before, later};
 use crate::layout::words::LaneWords;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -254,6 +255,51 @@ impl Consumer {
         }
     }
 
+    /// One that joins at the oldest ticket held, or at the tail.
+    fn join(bus: &Bus, number: usize, at_oldest: bool) -> Self {
+        let bit = u32::try_from(number).unwrap();
+        let placed = [0, 1].map(|lane: usize| {
+            let cursor = &bus.0.lanes[lane].cursors[number];
+            lane::join::place(cursor, &bus.lane(lane), CAPACITY, ORIGIN)
+        });
+        join::place(bus, bus.laps(), ORIGIN, &bus.0.cursors[number]);
+        let joining = Joining::begin(&bus.0.attached, bit);
+        let held = [0, 1].map(|lane| joining.look(&bus.lane(lane), CAPACITY, ORIGIN, placed[lane]));
+        let tail = bus.0.tail.load(Ordering::Relaxed);
+        let oldest = join::oldest(bus.laps(), tail, ORIGIN);
+        let target = if at_oldest { oldest } else { tail };
+        let (ticket, back) = join::walk_back(bus, bus.laps(), &held, tail, target);
+        let at = |lane: usize| later(held[lane].head.wrapping_sub(back[lane]), held[lane].oldest);
+        let lanes = (0..LANES).map(|lane| LaneReader::new(bus.lane(lane), at(lane)));
+        let consumer = Self {
+            bus: bus.clone(),
+            number,
+            reader: OrderReader::new(bus.clone(), bus.laps(), ticket, true),
+            lanes: lanes.collect(),
+            clock: Cell::new(0),
+            seen: Vec::new(),
+        };
+        consumer.reader.release(&bus.0.cursors[number]);
+        for (lane, memory) in consumer.lanes.iter().zip(&bus.0.lanes) {
+            lane.release(&memory.cursors[number]);
+        }
+        consumer
+    }
+
+    /// Everything is read: what stands below the heads was ordered before this consumer's start.
+    fn settle(&mut self) {
+        let heads: Vec<u64> = self.lanes.iter().map(LaneReader::published).collect();
+        if self.reader.next(|| 0) != Next::Empty {
+            return;
+        }
+        for ((lane, memory), head) in self.lanes.iter_mut().zip(&self.bus.0.lanes).zip(heads) {
+            if is_before(lane.position(), head) {
+                lane.jump(head);
+                lane.release(&memory.cursors[self.number]);
+            }
+        }
+    }
+
     /// Reads one entry's run, if there is one. A hole is looked at twice, and so punched.
     fn poll(&mut self) -> bool {
         for _ in 0..2 {
@@ -305,6 +351,7 @@ impl Consumer {
     /// Reads the rest, when nobody else runs any more; returns everything seen.
     fn end(mut self) -> Vec<(usize, u64)> {
         while self.poll() {}
+        self.settle();
         assert_eq!(
             self.reader.position(),
             self.bus.0.tail.load(Ordering::Relaxed)
@@ -480,6 +527,72 @@ fn consumer_ahead_does_not_punch_what_one_behind_has_not_passed() {
         assert_complete(&near, 0, producer.writer.head());
         assert_complete(&near, 1, head);
     });
+}
+
+/// Asserts what holds for a joiner whatever it saw: from its start on it saw each lane to its
+/// head, and nothing that was ordered before its start stays unread for ever.
+fn assert_joined(seen: &[(usize, u64)], producers: &[Producer]) {
+    for producer in producers {
+        let seen = of_lane(seen, producer.lane.number);
+        let head = producer.writer.head().wrapping_sub(ORIGIN);
+        let suffix: Vec<u64> = (head - seen.len() as u64..head).collect();
+        assert_eq!(seen, suffix);
+        assert_eq!(producer.writer.unread(), 0);
+    }
+}
+
+/// A consumer joins while two producers commit, beside one that was there all along.
+fn join_beside_two_producers(at_oldest: bool) {
+    let bus = Bus::new(4);
+    let beside = Consumer::attached(&bus, 1);
+    let threads = [0, 1].map(|lane| {
+        let mut producer = Producer::new(&bus, lane);
+        thread::spawn(move || {
+            assert!(producer.try_publish(1));
+            producer
+        })
+    });
+    let joiner = Consumer::join(&bus, 0, at_oldest);
+    let producers = threads.map(|thread| thread.join().unwrap());
+    let (seen, all) = (joiner.end(), beside.end());
+    assert!(all.ends_with(&seen), "{seen:?} is not how {all:?} ends");
+    assert_joined(&seen, &producers);
+}
+
+/// A consumer joins while a producer, whom nobody else holds, goes round its lane.
+fn join_beside_a_producer_that_wraps(at_oldest: bool) {
+    let bus = Bus::new(4);
+    let mut producer = Producer::new(&bus, 0);
+    assert!(producer.try_publish(1));
+    let thread = thread::spawn(move || {
+        producer.try_publish(1);
+        producer.try_publish(1);
+        producer
+    });
+    let mut joiner = Consumer::join(&bus, 0, at_oldest);
+    joiner.poll();
+    let producer = thread.join().unwrap();
+    assert_joined(&joiner.end(), &[producer]);
+}
+
+#[test]
+fn joiner_at_latest_sees_the_end_of_the_one_order() {
+    explore(Some(2), || join_beside_two_producers(false));
+}
+
+#[test]
+fn joiner_at_oldest_sees_the_end_of_the_one_order() {
+    explore(Some(2), || join_beside_two_producers(true));
+}
+
+#[test]
+fn joiner_at_latest_holds_a_producer_that_wraps() {
+    explore(Some(2), || join_beside_a_producer_that_wraps(false));
+}
+
+#[test]
+fn joiner_at_oldest_holds_a_producer_that_wraps() {
+    explore(Some(2), || join_beside_a_producer_that_wraps(true));
 }
 
 /// A producer dies `after` so many steps; its lane is recovered and let again, all while an
