@@ -8,9 +8,14 @@
 // Counts in tests are small; what they are cut to is what they are compared with.
 #![allow(clippy::cast_possible_truncation)]
 
+mod batches;
+mod fairness;
+mod joining;
 mod matrix;
 mod roles;
+mod slow;
 mod support;
+mod wrap;
 
 /// Not a test: what a worker process runs. Returns at once in the tests' own process.
 #[test]

@@ -10,7 +10,9 @@ use crate::support::worker::{MARK, ROLE};
 
 /// Plays the role in the environment, if there is one.
 pub fn run_if_asked() {
-    let Ok(role) = std::env::var(ROLE) else { return };
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
     match serde_json::from_str(&role).expect("a role") {
         Role::Produce(role) => produce::run(&role),
         Role::Consume(role) => consume::run(&role),
@@ -21,5 +23,8 @@ pub fn run_if_asked() {
 
 /// Says something to the test.
 fn say(note: &Note) {
-    println!("{MARK}{}", serde_json::to_string(note).expect("a note as JSON"));
+    println!(
+        "{MARK}{}",
+        serde_json::to_string(note).expect("a note as JSON")
+    );
 }

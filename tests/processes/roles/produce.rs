@@ -105,7 +105,9 @@ fn attempt(
 /// Fills a batch and drops it.
 fn abort(producer: &mut Producer, random: &mut Random, role: &Produce) {
     let count = random.within(1, role.batch_max.into()) as u32;
-    let Ok(mut batch) = producer.claim_batch(count) else { return };
+    let Ok(mut batch) = producer.claim_batch(count) else {
+        return;
+    };
     for index in 0..count {
         let mut slot = batch.frame(index).expect("a claimed frame");
         let payload = slot.payload_mut();
@@ -129,7 +131,10 @@ fn orders() -> Arc<AtomicU32> {
 fn wait_for(orders: &AtomicU32, number: u32) {
     let deadline = std::time::Instant::now() + PATIENCE;
     while orders.load(Ordering::Relaxed) < number {
-        assert!(std::time::Instant::now() < deadline, "nobody gives orders any more");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "nobody gives orders any more"
+        );
         std::thread::sleep(Duration::from_micros(200));
     }
 }

@@ -13,7 +13,9 @@ pub enum Role {
     Consume(Consume),
     Observe(Observe),
     /// Opens, attaches and removes, and tells the codes of what came out.
-    Try { bus: String },
+    Try {
+        bus: String,
+    },
 }
 
 /// Publishes checkable frames, from `go` until `count` or `stop`.
@@ -65,7 +67,12 @@ pub struct Consume {
 
 impl Consume {
     pub fn new(bus: &str) -> Self {
-        Self { bus: bus.to_owned(), wait: Wait::Adaptive, batch: 1, nap_every: 0 }
+        Self {
+            bus: bus.to_owned(),
+            wait: Wait::Adaptive,
+            batch: 1,
+            nap_every: 0,
+        }
     }
 }
 
@@ -80,7 +87,9 @@ pub struct Observe {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Note {
     /// It is attached: a producer to this lane, a consumer to this seat.
-    Ready { seat: u32 },
+    Ready {
+        seat: u32,
+    },
     Published(Published),
     Read(Report),
     Codes(BTreeMap<String, String>),
