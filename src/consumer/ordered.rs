@@ -61,9 +61,10 @@ impl Ordered {
         let (ticket, back) = join::walk_back(&memory, laps, held, tail, target);
         let mut located = Vec::with_capacity(held.len());
         for ((lane, held), back) in engine.lanes.iter_mut().zip(held).zip(back) {
-            // ORDERING: relaxed; errs to the side of not knowing.
+            // ORDERING: relaxed; a guess, which only the count of frames lost depends on. Never a
+            // fact: a producer may hold a ticket from before the start and not have recorded it.
             let quiet = lane.reader.words().ticket_at.load(Ordering::Relaxed) != held.head;
-            located.push(quiet && back == 0);
+            located.push(!engine.lossless && quiet && back == 0);
             lane.lost = 0;
             lane.reader
                 .jump(later(held.head.wrapping_sub(back), held.oldest));
@@ -291,13 +292,15 @@ impl Engine {
         let Some(ordered) = &mut self.ordered else {
             return;
         };
-        if self.lossless && ordered.located.iter().all(|located| *located) {
-            return;
-        }
+        // A lossless lane is looked at until a run is found on it: until then its producer may
+        // still commit one that was ordered before this consumer's start.
+        let lossless = self.lossless;
         if self
             .lanes
             .iter()
-            .any(|lane| lane.reader.published() != lane.reader.position())
+            .zip(&ordered.located)
+            .filter(|(_, located)| !lossless || !**located)
+            .any(|(lane, _)| lane.reader.published() != lane.reader.position())
         {
             self.settle_at_heads();
         }
@@ -330,7 +333,9 @@ impl Engine {
                     lane.reader.release(cursor);
                 }
             }
-            ordered.set_located(index);
+            if !self.lossless {
+                ordered.set_located(index);
+            }
         }
         for (index, frames) in lost {
             self.count_lost(index, frames);
