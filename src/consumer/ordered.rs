@@ -17,8 +17,6 @@ use crate::regions::{OrderMemory, Regions, Row};
 use crate::run::{self, Run};
 use crate::sync::{Ordering, clock};
 
-/// Entries looked at in one call at most that turn out to have nothing left to read.
-const SKIPS_MAX: u32 = 64;
 /// Frames read before the cursors are stored, at most.
 const RELEASE_FRAMES: u64 = 256;
 
@@ -73,7 +71,10 @@ impl Ordered {
             && is_before(wanted, ticket)
         {
             // Tickets, since nobody knows any more how many frames each of them had.
-            engine.count_lost(0, ticket.wrapping_sub(wanted));
+            // The caller sums the lanes up.
+            if let Some(lane) = engine.lanes.first_mut() {
+                lane.lost = ticket.wrapping_sub(wanted);
+            }
         }
         let reader = OrderReader::new(memory.clone(), laps, ticket, engine.lossless);
         reader.release(&engine.row.words.order_cursor);
@@ -113,7 +114,10 @@ impl Ordered {
 impl Engine {
     /// Starts a run of the next entry, or goes on with the present one.
     pub(super) fn next_in_order(&mut self) -> Result<bool, PollError> {
-        for _ in 0..SKIPS_MAX {
+        // Bounded by the ring's length: a reader that was lapped comes, in one call, to the entries
+        // of which something is left. Each that it skips costs it a look at the entry and a few at
+        // the lane's tickets.
+        for _ in 0..self.regions.geometry.order_capacity {
             let Some(ordered) = &mut self.ordered else {
                 return Ok(false);
             };
@@ -374,5 +378,16 @@ fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u
     } else {
         0
     };
-    locate(&lane.data.tickets, from, held.min(capacity), ticket)
+    let is_later = |other: u64| other.wrapping_sub(ticket).wrapping_sub(1) < 1 << 62;
+    (0..held.min(capacity))
+        .map(|step| from.wrapping_add(step))
+        .map(|position| {
+            (
+                position,
+                recorded(&lane.data.tickets, position & (capacity - 1)),
+            )
+        })
+        // The tickets of a lane rise: beyond a later one, this one can not be.
+        .take_while(|(_, other)| !other.is_some_and(is_later))
+        .find_map(|(position, other)| (other == Some(ticket)).then_some(position))
 }
