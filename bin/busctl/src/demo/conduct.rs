@@ -135,7 +135,8 @@ impl Stage {
                 out.warn(format_args!("this machine does not show everything: {why}"));
             }
         }
-        let live = !out.json() && std::io::stdout().is_terminal();
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let live = !out.json() && !dumb && std::io::stdout().is_terminal();
         if !out.json() && !live {
             introduce(out, &self.bus)?;
         }

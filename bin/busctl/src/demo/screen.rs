@@ -53,8 +53,8 @@ impl Screen {
         for (paint, line) in &lines {
             let line: String = line.chars().take(columns).collect();
             let line = paint.map_or_else(|| line.clone(), |paint| out.paint(paint, &line));
-            // And nothing of a longer line that stood there.
-            let _ = write!(text, "\r{line}\x1b[K\n");
+            // Erased first: after a line as wide as the terminal that would take its last letter.
+            let _ = write!(text, "\r\x1b[K{line}\n");
         }
         if lines.len() < self.drawn {
             text.push_str("\x1b[J");
@@ -80,7 +80,7 @@ fn size() -> (usize, usize) {
 fn table(title: &Title, aggregate: &Aggregate) -> Vec<Line> {
     let head = format!("busway demo: 5 samplers → bus {} → this process", title.bus);
     let time = format!(
-        "{:.1} of {:.0} s",
+        "{:.1} of {:.1} s",
         title.elapsed.as_secs_f64(),
         title.duration.as_secs_f64()
     );
@@ -237,14 +237,14 @@ fn machine(aggregate: &Aggregate) -> Vec<Line> {
     if let Some(text) = traffic(interfaces, "received", "sent") {
         add("network", text);
     }
-    let busiest = aggregate
-        .rows(Source::Process)
-        .into_iter()
-        .skip(1)
-        .map(|row| {
-            let percent = row.busy_per_second / 1e7;
-            format!("{} {percent:.0} %", row.sample.name())
-        });
+    // The sampler chose them a moment ago; by now their order may be another.
+    let mut processes: Vec<View> = aggregate.rows(Source::Process);
+    processes.retain(|row| row.sample.row > 0);
+    processes.sort_by(|a, b| b.busy_per_second.total_cmp(&a.busy_per_second));
+    let busiest = processes.iter().map(|row| {
+        let percent = row.busy_per_second / 1e7;
+        format!("{} {percent:.0} %", row.sample.name())
+    });
     add("busiest", list(busiest, "  "));
     lines
 }

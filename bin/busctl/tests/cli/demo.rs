@@ -1,10 +1,12 @@
 //! `demo`: everything that samplers publish is received, and nothing is left behind, however it ends.
 
 use crate::family::{Family, segments};
+use crate::output::on_a_terminal;
 use crate::sandbox::{Done, Running, Sandbox, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
+use std::process::Stdio;
 
 const SOURCES: [&str; 6] = ["cpu", "memory", "load", "disk", "network", "process"];
 
@@ -104,6 +106,58 @@ fn a_pipe_gets_lines_and_a_summary_without_escapes() {
             done.stdout
         );
     }
+    nothing_is_left(&sandbox, pid);
+}
+
+/// Removes cursor movements, and checks that there is nothing else that steers the terminal.
+fn without_movements(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        plain.push_str(before);
+        let end = after.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+        assert!(matches!(&after[end..=end], "A" | "K" | "J"), "{after:?}");
+        rest = &after[end + 1..];
+    }
+    plain + rest
+}
+
+#[test]
+fn a_terminal_gets_a_table_that_fits_it() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["demo", "--duration", "1500ms"]);
+    command.env("TMPDIR", sandbox.dir());
+    let text = on_a_terminal(command.env("NO_COLOR", "1"));
+    assert!(
+        text.contains("\x1b[23A") || text.contains("\x1b[22A"),
+        "not redrawn: {text}"
+    );
+    let plain = without_movements(&text);
+    for line in plain.lines() {
+        assert!(line.trim().chars().count() <= 80, "{line:?}");
+    }
+    for part in SOURCES.iter().chain(&["Ctrl-C", "busiest", "0 lost"]) {
+        assert!(plain.contains(part), "{part:?} is not in {plain}");
+    }
+    let colour = on_a_terminal(command.env_remove("NO_COLOR"));
+    assert!(colour.contains("\x1b[1m"), "{colour}");
+    let dumb = on_a_terminal(command.env("TERM", "dumb"));
+    assert!(!dumb.contains('\x1b'), "{dumb}");
+    assert_eq!(directories(&sandbox), Vec::<String>::new());
+}
+
+#[test]
+fn a_closed_pipe_ends_the_demo_quietly() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&["demo", "--duration", "300s"]);
+    command.env("TMPDIR", sandbox.dir());
+    let (stdout, stderr) = (Stdio::piped(), Stdio::piped());
+    let mut child = command.stdout(stdout).stderr(stderr).spawn().unwrap();
+    let pid = Pid::from_child(&child);
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0));
+    assert!(done.stderr.is_empty(), "{done:?}");
     nothing_is_left(&sandbox, pid);
 }
 
