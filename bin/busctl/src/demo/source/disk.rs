@@ -126,9 +126,8 @@ mod tests {
 
     #[test]
     fn many_disks_are_all_in_the_total() {
-        let text: String = (0..40)
-            .map(|n| format!("8 {n} sd{n} 1 0 2 0 1 0 2 0 0 0\n"))
-            .collect();
+        let line = |n| format!("8 {n} sd{n} 1 0 2 0 1 0 2 0 0 0\n");
+        let text = (0..40).map(line).collect::<Vec<_>>().concat();
         let mut samples = Vec::new();
         parse(&text, &HashSet::new(), &mut samples).expect("right text");
         assert_eq!(samples.len(), 1 + DISKS_MAX);

@@ -109,7 +109,9 @@ mod tests {
             };
             for _ in 0..3 {
                 let mut samples = Vec::new();
-                reader.read(&mut samples).expect(sampler.name());
+                reader
+                    .read(&mut samples)
+                    .unwrap_or_else(|error| panic!("{}: {error}", sampler.name()));
                 for source in sampler.sources() {
                     let mut rows = samples.iter().filter(|row| row.source == *source as u16);
                     assert!(
