@@ -110,6 +110,33 @@ fn ordered_and_bare_across_the_wrap() {
     compare(&name, "ordered-bare.txt");
 }
 
+/// Batches in one total order that are overwritten before anybody reads them.
+#[test]
+fn ordered_and_lossy() {
+    let name = Name::new();
+    let bus = Bus::options()
+        .topology(Topology::Ordered)
+        .on_full(OnFull::DropOldest)
+        .timestamps(Timestamps::Off)
+        .payload_bytes(8)
+        .capacity_frames(4)
+        .lanes(2)
+        .consumers(1)
+        .create(&name)
+        .unwrap();
+    let mut producer = bus.producer().name("overwrites").attach().unwrap();
+    for number in 1..=3_u8 {
+        let mut batch = producer.claim_batch(3).unwrap();
+        for index in 0..3 {
+            let mut slot = batch.frame(index).unwrap();
+            slot.payload_mut().fill(number);
+            slot.set_len(8).unwrap();
+        }
+        batch.commit().unwrap();
+    }
+    compare(&name, "ordered-lossy.txt");
+}
+
 /// One lane that overwrites, stamped, with slots of whole cache lines, after its ends have left.
 #[test]
 fn single_and_lossy_across_the_wrap() {
