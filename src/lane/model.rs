@@ -126,18 +126,24 @@ impl Producer {
         }
     }
 
-    /// Publishes `count` frames at once if there is room for all of them.
-    fn try_publish(&mut self, count: u64) -> bool {
-        if !self.writer.has_room(count) {
-            return false;
-        }
-        for index in 0..count {
+    /// Writes `count` frames if there is room for all of them, and publishes none.
+    fn write(&mut self, count: u64) -> bool {
+        let room = self.writer.has_room(count);
+        for index in 0..if room { count } else { 0 } {
             let position = self.writer.head().wrapping_add(index);
             // SAFETY: loom proves that nobody else is at the slot.
             self.lane.0.slots[Lane::slot(position)].with_mut(|slot| unsafe { *slot = position });
         }
-        self.writer.publish(count);
-        true
+        room
+    }
+
+    /// Publishes `count` frames at once if there is room for all of them.
+    fn try_publish(&mut self, count: u64) -> bool {
+        let room = self.write(count);
+        if room {
+            self.writer.publish(count);
+        }
+        room
     }
 
     fn publish(&mut self, count: u64) {
@@ -198,16 +204,21 @@ impl Consumer {
     /// Reads what is there, all of it before giving any back. Returns how many frames there were.
     fn poll(&mut self) -> u64 {
         let available = self.reader.available_gated(CAPACITY).unwrap();
-        for _ in 0..available {
+        self.read(available);
+        self.reader
+            .release(&self.lane.0.cursors[self.number as usize]);
+        available
+    }
+
+    /// Reads the next frames, which are there.
+    fn read(&mut self, frames: u64) {
+        for _ in 0..frames {
             let position = self.reader.position();
             // SAFETY: loom proves that nobody writes the slot meanwhile.
             let frame = self.lane.0.slots[Lane::slot(position)].with(|slot| unsafe { *slot });
             assert_eq!(frame, position, "the frame of another position");
             self.reader.advance(1);
         }
-        self.reader
-            .release(&self.lane.0.cursors[self.number as usize]);
-        available
     }
 
     fn leave(self) {
@@ -362,6 +373,63 @@ fn seat_that_changes_hands_binds_the_producer_all_along() {
         let head = thread.join().unwrap();
         second.poll();
         assert_eq!(second.reader.position(), head);
+    });
+}
+
+#[test]
+fn consumer_that_leaves_has_read_before_its_slots_are_overwritten() {
+    explore(None, || {
+        let lane = Lane::new();
+        let mut consumer = Consumer::attached(&lane, 0);
+        let mut producer = Producer::new(&lane);
+        producer.publish(2);
+        let thread = thread::spawn(move || {
+            producer.try_publish(1);
+            producer.try_publish(1);
+        });
+        // Leaves without giving back what it read: only its bit says that it is done.
+        assert_eq!(consumer.reader.available(), 2);
+        consumer.read(2);
+        consumer.leave();
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn announcement_taken_back_does_not_move_a_joiner_back() {
+    explore(Some(2), || {
+        let lane = Lane::new();
+        let mut producer = Producer::new(&lane);
+        producer.publish(2);
+        let writing = thread::spawn(move || {
+            // May be announced and taken back, for the first joiner's sake.
+            producer.try_publish(2);
+            producer.try_publish(2);
+        });
+        let joining = thread::spawn({
+            let lane = lane.clone();
+            move || Consumer::join(&lane, 1, true).poll()
+        });
+        Consumer::join(&lane, 0, true).poll();
+        writing.join().unwrap();
+        joining.join().unwrap();
+    });
+}
+
+#[test]
+fn tenant_of_a_lossless_lane_keeps_what_was_announced() {
+    explore(None, || {
+        let lane = Lane::new();
+        let mut dead = Producer::new(&lane);
+        dead.publish(2);
+        // Dies with both slots of a claim written and nothing published.
+        assert!(dead.write(2));
+        let mut tenant = Producer::new(&lane);
+        let thread = thread::spawn(move || tenant.publish(1));
+        let mut consumer = Consumer::join(&lane, 0, true);
+        consumer.poll();
+        thread.join().unwrap();
+        consumer.poll();
     });
 }
 

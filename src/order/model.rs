@@ -595,6 +595,30 @@ fn joiner_at_oldest_holds_a_producer_that_wraps() {
     explore(Some(2), || join_beside_a_producer_that_wraps(true));
 }
 
+#[test]
+fn joiner_at_oldest_holds_the_entries_it_starts_at() {
+    explore(Some(3), || {
+        let bus = Bus::new(2);
+        let mut before = Producer::new(&bus, 0);
+        assert!(before.try_publish(1) && before.try_publish(1));
+        // Room in the lane is claimed beforehand, so that only the order ring is in question.
+        let mut producer = Producer::new(&bus, 1);
+        assert!(producer.write(2));
+        let thread = thread::spawn(move || {
+            for _ in 0..2 {
+                if producer.order(1).is_ok() {
+                    producer.writer.publish(1);
+                }
+            }
+            producer
+        });
+        let mut joiner = Consumer::join(&bus, 0, true);
+        joiner.poll();
+        let producer = thread.join().unwrap();
+        assert_joined(&joiner.end(), &[before, producer]);
+    });
+}
+
 /// A producer dies `after` so many steps; its lane is recovered and let again, all while an
 /// impatient consumer reads.
 fn death_and_succession(after: u32) {
@@ -649,29 +673,42 @@ fn run_published_by_a_producer_that_died_is_seen_once() {
     explore(None, || death_and_succession(3));
 }
 
-#[test]
-fn run_of_a_dead_producer_is_known_even_when_its_entry_was_reused() {
-    explore(None, || {
-        // One entry: the second ticket needs that of the dead one.
-        let bus = Bus::new(1);
-        let mut consumer = Consumer::attached(&bus, 0);
-        let mut dead = Producer::new(&bus, 0);
-        assert!(dead.write(1) && dead.order(1).is_ok());
-        drop(dead);
-        let mut other = Producer::new(&bus, 1);
-        let reusing = thread::spawn(move || {
-            other.try_publish(1);
-            other.writer.head()
-        });
-        let recovering = thread::spawn({
-            let bus = bus.clone();
-            move || bus.recover(0)
-        });
-        consumer.poll();
-        let (other, head) = (reusing.join().unwrap(), recovering.join().unwrap());
-        assert_eq!(head, ORIGIN.wrapping_add(1));
-        let seen = consumer.end();
-        assert_complete(&seen, 0, head);
-        assert_complete(&seen, 1, other);
+/// A producer dies after its CAS; on a ring of one entry another takes the next ticket, and commits
+/// with it or dies as well; meanwhile the lane is recovered.
+fn recovery_behind_a_reused_entry(by_tomb: bool) {
+    let bus = Bus::new(1);
+    let mut consumer = Consumer::attached(&bus, 0);
+    let mut dead = Producer::new(&bus, 0);
+    assert!(dead.write(1) && dead.order(1).is_ok());
+    drop(dead);
+    let mut other = Producer::new(&bus, 1);
+    let reusing = thread::spawn(move || {
+        if by_tomb {
+            other.die_with_ticket(true);
+            return ORIGIN;
+        }
+        other.try_publish(1);
+        other.writer.head()
     });
+    let recovering = thread::spawn({
+        let bus = bus.clone();
+        move || bus.recover(0)
+    });
+    consumer.poll();
+    consumer.poll();
+    let (other, head) = (reusing.join().unwrap(), recovering.join().unwrap());
+    assert_eq!(head, ORIGIN.wrapping_add(1));
+    let seen = consumer.end();
+    assert_complete(&seen, 0, head);
+    assert_complete(&seen, 1, other);
+}
+
+#[test]
+fn run_of_a_dead_producer_is_known_when_its_entry_was_committed_again() {
+    explore(Some(3), || recovery_behind_a_reused_entry(false));
+}
+
+#[test]
+fn run_of_a_dead_producer_is_known_when_its_entry_was_punched() {
+    explore(Some(3), || recovery_behind_a_reused_entry(true));
 }
