@@ -261,8 +261,11 @@ fn control(segment: &Segment<'_>, bus: &Bus) {
         .status()
         .unwrap();
     assert!(!ended.success());
-    assert!(!segment.is_locked(65), "the dead hold no locks");
-    assert_eq!(bus.reclaim().unwrap().len(), 1);
+    // A daemon on this host may be faster than this test; the seat is given back once either way.
+    eventually("the seat is given back", || {
+        bus.reclaim().unwrap();
+        bus.stat().recoveries == 1 && !segment.is_locked(65)
+    });
     assert_eq!(segment.control("recoveries"), 1);
 }
 
@@ -325,8 +328,7 @@ fn cursors(segment: &Segment<'_>, bus: &Bus) {
     let row = |field| segment.number("row", base, field);
     assert_eq!(Some(row("order_cursor")), consumer.order_position);
     assert_eq!((row("read"), consumer.read), (4, 4));
-    assert_ne!(consumer.lost, 0, "it asked for tickets before the first");
-    assert_eq!(row("lost"), consumer.lost);
+    assert_eq!((row("lost"), consumer.lost), (5, 5));
     let losses = base + 64 + align(u64::from(bus.info().lanes) * 8, 64);
     for (lane, cursor) in (0..).zip(&consumer.lanes) {
         assert_eq!(
@@ -341,7 +343,10 @@ fn cursors(segment: &Segment<'_>, bus: &Bus) {
         bus.info().origin,
         "it has read some of them"
     );
-    assert_ne!(consumer.lanes[0].lost, 0);
+    assert_eq!(
+        consumer.lanes[0].lost, 5,
+        "it asked for tickets before the first"
+    );
 }
 
 /// The last frame of lane 65, byte for byte.
