@@ -9,6 +9,8 @@
 #![allow(clippy::cast_possible_truncation)]
 
 mod batches;
+mod closing;
+mod crash;
 mod fairness;
 mod joining;
 mod matrix;
