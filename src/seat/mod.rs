@@ -15,6 +15,7 @@
 pub(crate) mod recovery;
 
 use std::fs::File;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
 
@@ -38,6 +39,9 @@ const NAME_BYTES: usize = 32;
 /// How often a newcomer goes round all seats before it reports that none is free: a second time,
 /// since a seat under recovery looks taken for some microseconds.
 const ROUNDS: u32 = 3;
+/// How long a newcomer waits for a seat whose lock is held though nobody sits there: its holder has
+/// detached and is unmapping, which takes as long as its memory is large (33 ms for 512 MiB).
+const CHANGING: Duration = Duration::from_millis(200);
 
 /// A seat that this process holds. The lock goes with the segment's file and mappings.
 #[derive(Debug)]
@@ -57,12 +61,14 @@ impl Seat {
         role: Role,
         name: &str,
     ) -> Result<Self, Error> {
-        for round in 0..ROUNDS {
-            if round > 0 {
-                std::thread::yield_now();
-            }
+        let deadline = Instant::now() + CHANGING;
+        let mut rounds = 0;
+        loop {
+            let mut changing = false;
             for index in 0..regions.seats(role) {
-                let Some(words) = regions.seat(role, index) else { continue };
+                let Some(words) = regions.seat(role, index) else {
+                    continue;
+                };
                 if try_lock(&segment.file, role, index)? {
                     if is_taken(&words) {
                         recovery::recover(segment, role, index)?;
@@ -71,6 +77,15 @@ impl Seat {
                     note_change(regions);
                     return Ok(Self { index, words });
                 }
+                changing |= !is_taken(&words);
+            }
+            rounds += 1;
+            if changing && Instant::now() < deadline {
+                std::thread::sleep(CHANGING / 1000);
+            } else if rounds < ROUNDS {
+                std::thread::yield_now();
+            } else {
+                break;
             }
         }
         Err(Error::SeatsTaken {
@@ -96,8 +111,10 @@ pub(crate) fn byte(role: Role, index: u32) -> u64 {
 }
 
 fn try_lock(file: &File, role: Role, index: u32) -> Result<bool, Error> {
-    lock::try_lock(file, byte(role, index))
-        .map_err(|source| Error::Io { action: "lock a seat", source })
+    lock::try_lock(file, byte(role, index)).map_err(|source| Error::Io {
+        action: "lock a seat",
+        source,
+    })
 }
 
 /// Whether the seat's state says taken.
@@ -111,8 +128,12 @@ fn sit(words: &SeatWords, name: &str) {
     // ORDERING: relaxed for all of them; published by the release store of the state below.
     let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
     words.pid.store(std::process::id(), Ordering::Relaxed);
-    words.uid.store(Uid::effective().as_raw(), Ordering::Relaxed);
-    words.attached_unix_ns.store(clock::unix_ns(), Ordering::Relaxed);
+    words
+        .uid
+        .store(Uid::effective().as_raw(), Ordering::Relaxed);
+    words
+        .attached_unix_ns
+        .store(clock::unix_ns(), Ordering::Relaxed);
     let mut bytes = [0_u8; NAME_BYTES];
     for (to, from) in bytes.iter_mut().zip(cut(name, NAME_BYTES).bytes()) {
         *to = from;
@@ -131,7 +152,9 @@ fn set_free(words: &SeatWords) {
     // ORDERING: relaxed load; only the lock's holder stores here.
     let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
     // ORDERING: release; what was put in order before leaving is visible to who sees it free.
-    words.state.store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
+    words
+        .state
+        .store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
 }
 
 /// Tells whoever watches that a seat was taken, left or given back.
@@ -173,7 +196,9 @@ pub(crate) fn occupant(
 
 /// Everybody who sits in a seat of a role.
 pub(crate) fn participants(segment: &Segment, regions: &Regions, role: Role) -> Vec<Participant> {
-    (0..regions.seats(role)).filter_map(|seat| occupant(segment, regions, role, seat)).collect()
+    (0..regions.seats(role))
+        .filter_map(|seat| occupant(segment, regions, role, seat))
+        .collect()
 }
 
 /// The longest start of `text` that has at most `bytes` bytes and ends between characters.
