@@ -4,15 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::error::{Error, PollError};
+use crate::lane::bits;
 use crate::lane::join::{self, Joining};
 use crate::lane::reader::LaneReader;
-use crate::lane::bits;
 use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, Start, Topology, Wait};
 use crate::park::{self, Step, Waiting};
@@ -85,7 +84,9 @@ impl Engine {
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), shape.capacity);
         let lossless = shape.on_full.is_lossless();
-        let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
+        let buffered = usize::try_from(visit_frames)
+            .unwrap_or(0)
+            .saturating_mul(stride);
         let mut engine = Self {
             run: Run::default(),
             handed: (0, 0),
@@ -112,22 +113,28 @@ impl Engine {
             pid: std::process::id(),
             segment,
         };
-        engine.join(data, options.start, shape.topology).ok_or_else(|| Error::Corrupt {
-            name: bus.name().to_owned(),
-            reason: "its lanes do not have their words".to_owned(),
-        })?;
+        engine
+            .join(data, options.start, shape.topology)
+            .ok_or_else(|| Error::Corrupt {
+                name: bus.name().to_owned(),
+                reason: "its lanes do not have their words".to_owned(),
+            })?;
         Ok(engine)
     }
 
     /// Makes the producers respect this consumer's cursors, and settles where it starts.
     fn join(&mut self, data: Vec<LaneData>, start: Start, topology: Topology) -> Option<()> {
         let (capacity, origin) = (self.capacity, self.regions.origin);
-        let words: Vec<Shared<LaneWords>> =
-            (0..self.lane_count()).map(|lane| self.regions.lane(lane)).collect::<Option<_>>()?;
+        let words: Vec<Shared<LaneWords>> = (0..self.lane_count())
+            .map(|lane| self.regions.lane(lane))
+            .collect::<Option<_>>()?;
         // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
         self.row.words.read.store(0, Ordering::Relaxed);
         self.row.words.lost.store(0, Ordering::Relaxed);
-        self.row.losses.iter().for_each(|lost| lost.store(0, Ordering::Relaxed));
+        self.row
+            .losses
+            .iter()
+            .for_each(|lost| lost.store(0, Ordering::Relaxed));
         let placed: Vec<u64> = words
             .iter()
             .zip(self.row.positions.iter())
@@ -146,7 +153,11 @@ impl Engine {
                 Start::Position(wanted) => join::settle(held, wanted),
             };
             all_held.push(held);
-            self.lanes.push(Lane { reader: LaneReader::new(words, position), data, lost });
+            self.lanes.push(Lane {
+                reader: LaneReader::new(words, position),
+                data,
+                lost,
+            });
         }
         if topology == Topology::Ordered {
             // Here the order ring says where to start; the lanes follow.
@@ -193,7 +204,11 @@ impl Engine {
 
     #[inline]
     fn hand_out(&mut self, count: u64) {
-        let first = if self.lossless { self.run.position } else { self.run.buffered };
+        let first = if self.lossless {
+            self.run.position
+        } else {
+            self.run.buffered
+        };
         self.handed = (first, count);
         self.run.take(count);
         self.read = self.read.wrapping_add(count);
@@ -204,13 +219,19 @@ impl Engine {
     fn handed_bytes(&self) -> &[u8] {
         let (first, count) = self.handed;
         if self.lossless {
-            let Some(lane) = self.lane(self.run.lane) else { return &[] };
+            let Some(lane) = self.lane(self.run.lane) else {
+                return &[];
+            };
             // SAFETY: the positions are published (the run was made sure of) and not before this
             // consumer's cursor, which is stored past them only by calls that take `&mut self` and
             // so end this borrow. Until then the protocol keeps the producer from writing them.
             return unsafe { lane.data.slots.read(first, count) };
         }
-        let at = |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
+        let at = |frames: u64| {
+            usize::try_from(frames)
+                .unwrap_or(0)
+                .saturating_mul(self.shape.stride)
+        };
         self.buffer.bytes(at(first)..at(first.wrapping_add(count)))
     }
 
@@ -231,7 +252,11 @@ impl Engine {
     /// Ends the run before and finds the next.
     fn next_run(&mut self) -> Result<bool, PollError> {
         self.finish();
-        let found = if self.ordered.is_some() { self.next_in_order()? } else { self.visit()? };
+        let found = if self.ordered.is_some() {
+            self.next_in_order()?
+        } else {
+            self.visit()?
+        };
         self.met |= found;
         if found { Ok(true) } else { self.nothing() }
     }
@@ -241,7 +266,11 @@ impl Engine {
     fn visit(&mut self) -> Result<bool, PollError> {
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
-            self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
+            self.next_lane = if index + 1 < self.lanes.len() {
+                index + 1
+            } else {
+                0
+            };
             if self.take_from(index, self.visit_frames)? {
                 return Ok(true);
             }
@@ -252,7 +281,9 @@ impl Engine {
     /// Starts a run of up to `most` frames of a lane.
     #[inline]
     fn take_from(&mut self, index: usize, most: u64) -> Result<bool, PollError> {
-        let Some(lane) = self.lanes.get_mut(index) else { return Ok(false) };
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return Ok(false);
+        };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         if self.lossless {
             let available = lane
@@ -311,8 +342,12 @@ impl Engine {
         self.run.count = self.run.left;
         // ORDERING: relaxed; a statistic with one writer.
         self.row.words.read.store(self.read, Ordering::Relaxed);
-        let Some(index) = usize::try_from(lane).ok() else { return };
-        let Some(state) = self.lanes.get_mut(index) else { return };
+        let Some(index) = usize::try_from(lane).ok() else {
+            return;
+        };
+        let Some(state) = self.lanes.get_mut(index) else {
+            return;
+        };
         state.reader.advance(count);
         if self.ordered.is_some() {
             self.finish_in_order(index, count);
@@ -352,7 +387,10 @@ impl Engine {
     /// Rings for every producer that sleeps.
     pub(super) fn wake_all(&self) {
         self.light.barrier();
-        for (base, word) in (0..).step_by(64).zip(&self.regions.words.sleeping_producers) {
+        for (base, word) in (0..)
+            .step_by(64)
+            .zip(&self.regions.words.sleeping_producers)
+        {
             // ORDERING: relaxed; the light barrier orders it after the stores of the cursors.
             for bit in bits(word.load(Ordering::Relaxed)) {
                 self.ring(base + bit);
@@ -380,13 +418,21 @@ impl Engine {
         if self.has_more() {
             return Ok(false);
         }
-        if gone && self.met { Err(PollError::Closed) } else { Err(PollError::Removed) }
+        if gone && self.met {
+            Err(PollError::Closed)
+        } else {
+            Err(PollError::Removed)
+        }
     }
 
     fn has_producers(&self) -> bool {
         // ORDERING: acquire, pairs with the release of the bit's clearing in
         // `recovery::clear_producer`: whoever sees it clear sees the last head as well.
-        self.regions.words.producers.iter().any(|word| word.load(Ordering::Acquire) != 0)
+        self.regions
+            .words
+            .producers
+            .iter()
+            .any(|word| word.load(Ordering::Acquire) != 0)
     }
 
     /// Whether anything is published that this consumer has not come to.
@@ -407,17 +453,25 @@ impl Engine {
         }
         let mut waiting = Waiting::new(self.wait, timeout);
         let mut probe_at = Instant::now() + PROBE;
+        let mut steps = 0_u32;
         loop {
+            let mut looks = false;
             match waiting.step() {
-                Step::Again => {}
+                // A strategy that never parks has to learn of deaths as well. The clock costs more
+                // than a spin, so it is not read at each.
+                Step::Again => {
+                    steps = steps.wrapping_add(1);
+                    looks = steps.is_multiple_of(64);
+                }
                 Step::Over => return Ok(false),
                 Step::Park(longest) => {
                     self.park(longest);
-                    if Instant::now() >= probe_at {
-                        self.give_back_dead_producers();
-                        probe_at = Instant::now() + PROBE;
-                    }
+                    looks = true;
                 }
+            }
+            if looks && Instant::now() >= probe_at {
+                self.give_back_dead_producers();
+                probe_at = Instant::now() + PROBE;
             }
             if self.advance()? {
                 return Ok(true);
@@ -471,7 +525,11 @@ impl Engine {
 
     pub(super) fn lane_position(&self, lane: u32) -> Option<u64> {
         let position = self.lane(lane)?.reader.position();
-        let polled = if self.run.lane == lane { self.run.count - self.run.left } else { 0 };
+        let polled = if self.run.lane == lane {
+            self.run.count - self.run.left
+        } else {
+            0
+        };
         Some(position.wrapping_add(polled))
     }
 
