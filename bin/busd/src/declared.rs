@@ -7,6 +7,7 @@
 use busway::{Bus, BusOptions, Error};
 
 use crate::config::Config;
+use crate::segment;
 
 /// What became of the declared buses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn ensure(config: &Config) -> Result<Outcome, DeclareError> {
         };
         let options = wish.options().map_err(failed)?;
         options.size_bytes().map_err(failed)?;
-        match Bus::open(name) {
+        match segment::open(name) {
             // The library compares, and says what differs.
             Ok(_) => match options.clone().if_not_exists(true).create(name) {
                 Ok(_) => outcome.kept.push(name.to_owned()),

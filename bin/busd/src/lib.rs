@@ -4,6 +4,7 @@
 //! run          the daemon's life, from arguments to exit code; `busctl` hosts it the same way
 //!   args, log, config, declared      what it is told
 //!   runtime_dir, lock, socket        where it is, alone
+//!   segment, sigbus                  what anybody may have put into /dev/shm, or cut short
 //!   server/                          the HTTP interface
 //!   watch/                           who attaches, detaches, dies
 //! api          the documents that travel over the socket
@@ -14,6 +15,8 @@
 //! is in the segments: kill the daemon, start another, and nothing is lost and nobody disturbed.
 //! `docs/api.md` describes the interface with examples.
 
+#![deny(unsafe_code)]
+
 pub mod api;
 mod args;
 mod client;
@@ -23,7 +26,10 @@ mod lock;
 mod log;
 mod run;
 mod runtime_dir;
+mod segment;
 mod server;
+#[allow(unsafe_code)] // a signal handler, and the page that it maps
+mod sigbus;
 mod socket;
 mod watch;
 

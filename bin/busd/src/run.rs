@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
@@ -20,6 +21,7 @@ use crate::lock::{DaemonLock, LockError};
 use crate::log;
 use crate::runtime_dir::{Passage, RuntimeDir, RuntimeDirError, own_uid};
 use crate::server::{Access, Context, serve};
+use crate::sigbus;
 use crate::socket;
 use crate::watch::Watch;
 
@@ -27,6 +29,9 @@ use crate::watch::Watch;
 const SOCKET_MODE: u32 = 0o600;
 /// Requests that may do blocking work at a time.
 const BLOCKING_THREADS_MAX: usize = 4;
+
+/// Longest time to let work go on whose request was given up already.
+const WORK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug)]
@@ -81,6 +86,7 @@ fn live(args: &Args) -> Result<(), RunError> {
     directory.prepare(passage)?;
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
+    sigbus::survive().map_err(io_error("handle SIGBUS"))?;
     let outcome = declared::ensure(&config).map_err(|error| RunError::Declared {
         file: config
             .path
@@ -106,7 +112,11 @@ fn live(args: &Args) -> Result<(), RunError> {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(io_error("start the runtime"))
-        .and_then(|runtime| runtime.block_on(serve_until_told(listener, context, &directory)));
+        .and_then(|runtime| {
+            let served = runtime.block_on(serve_until_told(listener, context, &directory));
+            runtime.shutdown_timeout(WORK_TIMEOUT);
+            served
+        });
     drop(socket_file);
     watch.stop();
     tracing::info!("stopped; the buses stay");

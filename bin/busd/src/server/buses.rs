@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::extract::{BusName, JsonBody, QueryOf};
 use crate::api::UnreadableBus;
 use crate::api::{Bus, BusDetail, BusList, CreateBus, Participant, ParticipantList, RemovedBus};
+use crate::segment;
 
 /// The query of `DELETE /v1/buses/{name}`.
 #[derive(Default, Deserialize)]
@@ -81,7 +82,7 @@ fn create_or_accept(wish: &CreateBus) -> Result<(Bus, bool), ApiError> {
 }
 
 pub(super) async fn inspect(BusName(name): BusName) -> Result<Json<BusDetail>, ApiError> {
-    blocking(move || Ok(Json(BusDetail::read(&busway::Bus::open(&name)?)))).await
+    blocking(move || Ok(Json(BusDetail::read(&segment::open(&name)?)))).await
 }
 
 pub(super) async fn remove(
@@ -105,7 +106,7 @@ pub(super) async fn remove(
 /// Removes a bus that nobody alive is attached to, or any bus when forced. What cannot be opened
 /// holds nobody that could be asked.
 fn remove_unless_used(name: String, force: bool) -> Result<RemovedBus, ApiError> {
-    let participants = match busway::Bus::open(&name) {
+    let participants = match segment::open(&name) {
         Ok(bus) => BusDetail::read(&bus)
             .participants()
             .filter(|p| p.alive)
@@ -147,7 +148,7 @@ pub(super) async fn participants_of(
     BusName(name): BusName,
 ) -> Result<Json<ParticipantList>, ApiError> {
     blocking(move || {
-        let detail = BusDetail::read(&busway::Bus::open(&name)?);
+        let detail = BusDetail::read(&segment::open(&name)?);
         Ok(Json(ParticipantList {
             participants: detail.participants().cloned().collect(),
         }))
@@ -173,7 +174,7 @@ fn each_bus(
     mut visit: impl FnMut(&str, Result<busway::Bus, busway::Error>),
 ) -> Result<(), ApiError> {
     for name in busway::Bus::list()? {
-        match busway::Bus::open(&name) {
+        match segment::open(&name) {
             Err(busway::Error::NotFound { .. }) => {}
             opened => visit(&name, opened),
         }

@@ -6,12 +6,10 @@
 //! when the change before it was some time ago.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Where POSIX shared memory lives on Linux (shm_overview(7)).
-const SHM_DIR: &str = "/dev/shm";
+use crate::segment::SHM_DIR;
+
 /// Coarser than any tick of the kernel's clock.
 const SETTLED: Duration = Duration::from_millis(100);
 
@@ -22,6 +20,11 @@ pub(super) struct Listing {
 }
 
 impl Listing {
+    /// Has the next look list again, whatever the directory says.
+    pub(super) fn forget(&mut self) {
+        self.settled_mtime = None;
+    }
+
     /// Whether names may have come or gone since this last said no. To be called before listing.
     pub(super) fn may_have_changed(&mut self) -> bool {
         let Ok(mtime) = fs::metadata(SHM_DIR).and_then(|found| found.modified()) else {
@@ -34,10 +37,4 @@ impl Listing {
         self.settled_mtime = (age >= SETTLED).then_some(mtime);
         true
     }
-}
-
-/// What tells a segment from an earlier one of the same name.
-pub(super) fn inode(name: &str) -> Option<u64> {
-    let path = Path::new(SHM_DIR).join(format!("busway.{name}"));
-    fs::symlink_metadata(path).ok().map(|found| found.ino())
 }

@@ -29,6 +29,9 @@ use std::time::{Duration, Instant};
 use processes::Waker;
 use watcher::Watcher;
 
+/// Longest time to wait for the thread's end; a look takes milliseconds.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The running watch; ends when told to.
 pub(crate) struct Watch {
     handle: WatchHandle,
@@ -103,10 +106,18 @@ impl Watch {
         self.handle.clone()
     }
 
-    /// Ends the thread.
+    /// Ends the thread. One that does not listen is left behind: the process ends anyway.
     pub(crate) fn stop(self) {
         self.handle.shared.lock().stop = true;
         self.handle.wake();
+        let start = Instant::now();
+        while !self.thread.is_finished() {
+            if start.elapsed() > STOP_TIMEOUT {
+                tracing::warn!("the watch does not end; left behind");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if self.thread.join().is_err() {
             tracing::error!("the watch had broken off");
         }

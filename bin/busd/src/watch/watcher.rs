@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use busway::{Bus, Error, Role};
 
 use super::adopted::{Adopted, Changes};
-use super::listing::{Listing, inode};
+use super::listing::Listing;
 use super::processes::{Processes, has_ended};
 use super::{Counts, Shared};
+use crate::segment::{self, inode};
+use crate::sigbus;
 
 /// Time between two looks at what exists and who is attached.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -46,12 +48,11 @@ pub(super) struct Watcher {
     announced: Option<Counts>,
 }
 
-/// A segment that could not be opened; it may be half created.
+/// A segment that could not be opened; its rights may change.
 struct Unreadable {
     next_try: Instant,
     pause: Duration,
     reason: String,
-    is_logged: bool,
 }
 
 /// A process that has ended and whose seats are not yet recovered.
@@ -112,6 +113,9 @@ impl Watcher {
     fn look(&mut self) {
         let now = Instant::now();
         self.next_look = now + LOOK_INTERVAL;
+        if sigbus::take_replaced() > 0 {
+            self.drop_broken();
+        }
         if self.listing.may_have_changed() {
             self.relist();
         }
@@ -165,9 +169,22 @@ impl Watcher {
         }
     }
 
+    /// Somebody cut a segment short: what can no longer be opened is no longer watched.
+    fn drop_broken(&mut self) {
+        self.buses.retain(|name, _| match segment::open(name) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(bus = name, %error, "broke while it was watched");
+                false
+            }
+        });
+        self.listing.forget();
+        self.watch_processes();
+    }
+
     fn adopt(&mut self, name: String) {
         let before = inode(&name);
-        let opened = Bus::open(&name);
+        let opened = segment::open(&name);
         match (opened, before) {
             (Ok(bus), Some(found)) if inode(&name) == before => {
                 let adopted = Adopted::new(bus, found);
@@ -184,29 +201,24 @@ impl Watcher {
         }
     }
 
-    /// The first failure is kept quiet: a segment that is being created cannot be opened either.
+    /// Says so at once and whenever the reason changes, and tries again with growing pauses.
     fn note_unreadable(&mut self, name: String, reason: String) {
-        let now = Instant::now();
-        let Some(known) = self.unreadable.get_mut(&name) else {
-            let (next_try, pause) = (now + LOOK_INTERVAL, LOOK_INTERVAL);
-            self.unreadable.insert(
-                name,
-                Unreadable {
-                    next_try,
-                    pause,
-                    reason,
-                    is_logged: false,
-                },
-            );
-            return;
+        let pause = match self.unreadable.get(&name) {
+            Some(known) if known.reason == reason => (known.pause * 2).min(REOPEN_LONGEST),
+            _ => {
+                tracing::warn!(bus = name, reason, "cannot open this segment");
+                LOOK_INTERVAL
+            }
         };
-        if !known.is_logged || known.reason != reason {
-            tracing::warn!(bus = name, reason, "cannot open this segment");
-        }
-        known.is_logged = true;
-        known.reason = reason;
-        known.pause = (known.pause * 2).min(REOPEN_LONGEST);
-        known.next_try = now + known.pause;
+        let next_try = Instant::now() + pause;
+        self.unreadable.insert(
+            name,
+            Unreadable {
+                next_try,
+                pause,
+                reason,
+            },
+        );
     }
 
     fn retry_unreadable(&mut self, now: Instant) {

@@ -144,3 +144,30 @@ fn buses_of_others_are_noticed_when_they_come_and_go() {
     busway::Bus::remove(&name).unwrap();
     daemon.wait_for_log(&[("message", json!("bus is gone")), ("bus", json!(&*name))]);
 }
+
+/// Whoever may write to a segment's file may truncate it under the daemon's feet.
+#[test]
+fn a_segment_that_is_cut_short_does_not_end_the_daemon() {
+    let daemon = Daemon::start_alone();
+    let (broken, whole) = (BusName::new(), BusName::new());
+    daemon.create(&broken, "");
+    daemon.create(&whole, "");
+    for name in [&broken, &whole] {
+        daemon.wait_for_log(&[("message", json!("watching")), ("bus", json!(&**name))]);
+    }
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .open(broken.segment())
+        .unwrap();
+    file.set_len(0).unwrap();
+    daemon.wait_for_log(&[("level", json!("WARN")), ("bus", json!(&*broken))]);
+    let answer = daemon.get(&format!("/v1/buses/{}", &*broken));
+    assert_eq!((answer.status, &*answer.code()), (409, "corrupt"));
+    let consumer = Child::start(Task::HoldConsumer, &whole);
+    let who = [
+        ("message", json!("attached")),
+        ("pid", json!(consumer.pid())),
+    ];
+    daemon.wait_for_log(&who);
+    assert_eq!(daemon.get("/v1/health").json()["status"], "ok");
+}
