@@ -47,6 +47,9 @@ fn main() {
 }
 
 /// What there is to say about a bus.
+///
+/// # Errors
+/// In words: the segment cannot be opened, is not a bus, or has no frame to show.
 pub fn read(name: &str) -> Result<String, String> {
     let shared = ShmemConf::new()
         .os_id(format!("/busway.{name}"))

@@ -13,6 +13,7 @@ mod scratch;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use busway::{Bus, Consumer, OnFull, Producer, Start, Timestamps, Topology, Wait};
 use nix::libc;
@@ -253,6 +254,12 @@ fn assert_clean(child: Child, what: &str) {
     assert!(status.success() && done, "{what}: {status}, done: {done}");
 }
 
+/// One test at a time: children that spin are slow when they share their cores with others.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Whether reading the clock takes a system call here.
 fn clock_is_a_call() -> bool {
     let name = Name::new();
@@ -308,6 +315,7 @@ fn filter_kills_at_a_system_call() {
 
 #[test]
 fn one_process_publishes_and_polls_without_a_system_call() {
+    let _alone = alone();
     let clock = clock_is_a_call();
     for (timestamps, frames) in [
         (Timestamps::Batch, MILLION),
@@ -322,6 +330,7 @@ fn one_process_publishes_and_polls_without_a_system_call() {
 
 #[test]
 fn two_processes_publish_and_poll_without_a_system_call() {
+    let _alone = alone();
     let clock = clock_is_a_call();
     for (what, name) in buses(Timestamps::Batch) {
         let mut consumer = spawn("consume", &name, MILLION, clock);
@@ -344,6 +353,7 @@ fn two_processes_publish_and_poll_without_a_system_call() {
 
 #[test]
 fn observer_polls_without_a_system_call() {
+    let _alone = alone();
     let clock = clock_is_a_call();
     for (what, name) in buses(Timestamps::Off) {
         assert_clean(spawn("observe", &name, SOME, clock), &what);
