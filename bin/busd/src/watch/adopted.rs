@@ -73,12 +73,7 @@ impl Adopted {
             .map(|who| (key(who.role, who.seat), who))
             .collect();
 
-        let recovered_by_peers = stat.recoveries.saturating_sub(self.recoveries_seen);
-        self.recoveries_seen = stat.recoveries;
-        let mut changes = Changes {
-            recovered_by_peers,
-            ..Changes::default()
-        };
+        let mut changes = Changes::default();
         let before = std::mem::take(&mut self.attached);
         for (key, who) in &before {
             if now.get(key).is_none_or(|found| found.epoch != who.epoch) {
@@ -92,6 +87,15 @@ impl Adopted {
             changes.any_dead |= !who.alive;
         }
         self.attached = now;
+        // Who recovers a seat counts first and frees it then: the count of a seat that was seen
+        // free is seen by a look that comes later.
+        let recoveries = if changes.gone.is_empty() {
+            stat.recoveries
+        } else {
+            self.bus.stat().recoveries
+        };
+        changes.recovered_by_peers = recoveries.saturating_sub(self.recoveries_seen);
+        self.recoveries_seen = recoveries;
         changes
     }
 

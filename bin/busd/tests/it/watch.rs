@@ -43,6 +43,7 @@ fn a_dead_producers_lane_is_free_again_and_its_frames_stay() {
         bus.producer().attach().is_err(),
         "a single bus has one producer"
     );
+    daemon.wait_for_attach(&name, child.pid());
     child.kill();
     let line = daemon.wait_for_recovery(&name, "producer", child.pid());
     let published = bus.stat().published;
@@ -76,6 +77,7 @@ fn a_dead_consumer_holds_nobody_up() {
     let bus = busway::Bus::open(&name).unwrap();
     let mut producer = bus.producer().attach().unwrap();
     while producer.publish_bytes(0, b"x").is_ok() {}
+    daemon.wait_for_attach(&name, child.pid());
     child.kill();
     daemon.wait_for_recovery(&name, "consumer", child.pid());
     producer.publish_bytes(0, b"x").unwrap();
@@ -170,4 +172,25 @@ fn a_segment_that_is_cut_short_does_not_end_the_daemon() {
     ];
     daemon.wait_for_log(&who);
     assert_eq!(daemon.get("/v1/health").json()["status"], "ok");
+}
+
+/// Daemons in different directories watch the same buses; either may be the first.
+#[test]
+fn two_daemons_both_see_a_death_and_one_recovers_the_seat() {
+    let daemons = [Daemon::start(), Daemon::start()];
+    let name = BusName::new();
+    daemons[0].create(&name, "");
+    let mut child = Child::start(Task::HoldProducer, &name);
+    for daemon in &daemons {
+        daemon.wait_for_attach(&name, child.pid());
+    }
+    child.kill();
+    let recovered = daemons
+        .each_ref()
+        .map(|daemon| daemon.wait_for_recovery(&name, "producer", child.pid()))
+        .iter()
+        .flatten()
+        .count();
+    assert!(recovered <= 1, "both say that they did it");
+    assert_eq!(busway::Bus::open(&name).unwrap().stat().recoveries, 1);
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Answer, Leashed, Pass, Scratch, alone, eventually, exchange, in_company};
 
@@ -141,7 +141,17 @@ impl Daemon {
         })
     }
 
-    /// Waits until the log says that this process died. A daemon of somebody else's on this host
+    /// Waits until the log says that this process attached.
+    pub fn wait_for_attach(&self, bus: &str, pid: u32) {
+        let attached = [
+            ("message", json!("attached")),
+            ("bus", json!(bus)),
+            ("pid", json!(pid)),
+        ];
+        self.wait_for_log(&attached);
+    }
+
+    /// Waits until the log says that this process died, which it has seen attached. A daemon of somebody else's on this host
     /// may have given its seat back before ours did; then the line says so and there is no more
     /// to see: `None`.
     pub fn wait_for_recovery(&self, bus: &str, role: &str, pid: u32) -> Option<Value> {
