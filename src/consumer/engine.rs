@@ -455,20 +455,19 @@ impl Engine {
         let mut probe_at = Instant::now() + PROBE;
         let mut steps = 0_u32;
         loop {
-            let mut looks = false;
-            match waiting.step() {
+            let looks = match waiting.step() {
                 // A strategy that never parks has to learn of deaths as well. The clock costs more
                 // than a spin, so it is not read at each.
                 Step::Again => {
                     steps = steps.wrapping_add(1);
-                    looks = steps.is_multiple_of(64);
+                    steps.is_multiple_of(64)
                 }
                 Step::Over => return Ok(false),
                 Step::Park(longest) => {
                     self.park(longest);
-                    looks = true;
+                    true
                 }
-            }
+            };
             if looks && Instant::now() >= probe_at {
                 self.give_back_dead_producers();
                 probe_at = Instant::now() + PROBE;
