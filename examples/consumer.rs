@@ -14,16 +14,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match consumer.recv() {
             Ok(frame) => {
                 let age_us = bus.now_ns().saturating_sub(frame.time_ns()) / 1000;
-                print!(
-                    "lane {} at {}, {age_us} us ago:",
-                    frame.lane(),
-                    frame.position()
-                );
-                for (name, value) in bus
-                    .schema()
-                    .map(|s| s.decode(frame.payload()))
-                    .iter()
-                    .flatten()
+                print!("lane {} at {}, {age_us} us ago:", frame.lane(), frame.position());
+                for (name, value) in
+                    bus.schema().map(|s| s.decode(frame.payload())).iter().flatten()
                 {
                     print!(" {name}={value}");
                 }

@@ -10,11 +10,7 @@ const FRAMES: u64 = 100_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = format!("fan-in-{}", std::process::id());
-    let bus = Bus::options()
-        .topology(Topology::Ordered)
-        .payload_bytes(8)
-        .lanes(4)
-        .create(&name)?;
+    let bus = Bus::options().topology(Topology::Ordered).payload_bytes(8).lanes(4).create(&name)?;
     let mut consumer = bus.consumer().attach()?;
     let producers: Vec<_> = (0..4)
         .map(|_| {
@@ -33,11 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         match consumer.recv() {
             Ok(frame) => {
                 let lane = &mut next[frame.lane() as usize];
-                assert_eq!(
-                    frame.payload(),
-                    lane.to_le_bytes(),
-                    "each lane comes in order"
-                );
+                assert_eq!(frame.payload(), lane.to_le_bytes(), "each lane comes in order");
                 *lane += 1;
                 if next == [FRAMES; 4] {
                     break;
@@ -51,11 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for producer in producers {
         producer.join().map_err(|_| "a producer panicked")??;
     }
-    println!(
-        "read {} frames of 4 lanes in one order, lost {}",
-        consumer.read(),
-        consumer.lost()
-    );
+    println!("read {} frames of 4 lanes in one order, lost {}", consumer.read(), consumer.lost());
     Bus::remove(&name)?;
     Ok(())
 }

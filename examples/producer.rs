@@ -22,29 +22,16 @@ struct Memory {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let bus = Bus::options()
-        .schema(Schema::of::<Memory>())
-        .if_not_exists(true)
-        .create("example")?;
+    let bus =
+        Bus::options().schema(Schema::of::<Memory>()).if_not_exists(true).create("example")?;
     let mut producer = bus.producer().attach_typed::<Memory>()?;
-    println!(
-        "lane {} of bus {:?}; stop with Ctrl-C",
-        producer.lane(),
-        bus.name()
-    );
+    println!("lane {} of bus {:?}; stop with Ctrl-C", producer.lane(), bus.name());
     for sample in 0.. {
         let statm = std::fs::read_to_string("/proc/self/statm")?;
-        let mut pages = statm
-            .split_whitespace()
-            .skip(1)
-            .map_while(|word| word.parse().ok());
+        let mut pages = statm.split_whitespace().skip(1).map_while(|word| word.parse().ok());
         let resident = pages.next().unwrap_or(0);
         let shared = pages.next().unwrap_or(0);
-        producer.publish(&Memory {
-            sample,
-            resident,
-            shared,
-        })?;
+        producer.publish(&Memory { sample, resident, shared })?;
         if bus.is_removed() {
             break;
         }

@@ -70,10 +70,7 @@ pub fn read(name: &str) -> Result<String, String> {
         (kind, slot.get(16..16 + len.min(header.payload_bytes)))
     };
     let payload = String::from_utf8_lossy(payload.unwrap_or_default());
-    let _infallible = writeln!(
-        text,
-        "frame {position} of lane {lane}: {payload:?} (kind {kind})"
-    );
+    let _infallible = writeln!(text, "frame {position} of lane {lane}: {payload:?} (kind {kind})");
     Ok(text)
 }
 
@@ -121,9 +118,7 @@ fn newest(shared: &Shmem, header: &Header, lane: usize) -> Result<(u64, Vec<u8>)
     let outside = || "the lane does not lie in the segment".to_owned();
     let words = header.heads_offset + lane * 128;
     for _ in 0..TRIES {
-        let head = word(shared, words)
-            .ok_or_else(outside)?
-            .load(Ordering::Acquire);
+        let head = word(shared, words).ok_or_else(outside)?.load(Ordering::Acquire);
         if head == header.origin {
             return Err("nothing published on lane 0 yet".to_owned());
         }
@@ -132,17 +127,13 @@ fn newest(shared: &Shmem, header: &Header, lane: usize) -> Result<(u64, Vec<u8>)
         let slot = header.data_offset + index * header.stride_bytes;
         let copied = copy(shared, slot, header.stride_bytes).ok_or_else(outside)?;
         fence(Ordering::Acquire);
-        let reserve = word(shared, words + 8)
-            .ok_or_else(outside)?
-            .load(Ordering::Relaxed);
+        let reserve = word(shared, words + 8).ok_or_else(outside)?.load(Ordering::Relaxed);
         let slack = position.wrapping_add(header.capacity).wrapping_sub(reserve);
         if slack < 1 << 63 {
             return Ok((position, copied));
         }
     }
-    Err(format!(
-        "overwritten {TRIES} times while it was being copied"
-    ))
+    Err(format!("overwritten {TRIES} times while it was being copied"))
 }
 
 /// Copies whole words, as other processes may be storing to them.
@@ -169,21 +160,15 @@ fn word(shared: &Shmem, offset: usize) -> Option<&AtomicU64> {
 }
 
 fn fnv1a64(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 fn u32_at(bytes: &[u8], offset: usize) -> u32 {
-    let found = bytes
-        .get(offset..offset + 4)
-        .and_then(|bytes| bytes.try_into().ok());
+    let found = bytes.get(offset..offset + 4).and_then(|bytes| bytes.try_into().ok());
     found.map_or(0, u32::from_le_bytes)
 }
 
 fn u64_at(bytes: &[u8], offset: usize) -> u64 {
-    let found = bytes
-        .get(offset..offset + 8)
-        .and_then(|bytes| bytes.try_into().ok());
+    let found = bytes.get(offset..offset + 8).and_then(|bytes| bytes.try_into().ok());
     found.map_or(0, u64::from_le_bytes)
 }

@@ -7,8 +7,8 @@
 use std::fmt;
 use std::io;
 
-use crate::schema::SchemaError;
 use crate::participant::Participant;
+use crate::schema::SchemaError;
 
 /// Everything that creating, opening, attaching to or removing a bus can report.
 #[derive(Debug)]
@@ -190,7 +190,11 @@ impl fmt::Display for Error {
             ),
             Self::BadSchema(error) => write!(f, "bad schema: {error}"),
             Self::SeatsTaken { name, role, holders } => {
-                write!(f, "bus {name:?} has {} {role} seat(s) and all are taken, by", holders.len())?;
+                write!(
+                    f,
+                    "bus {name:?} has {} {role} seat(s) and all are taken, by",
+                    holders.len()
+                )?;
                 for (index, holder) in holders.iter().enumerate() {
                     let comma = if index == 0 { "" } else { "," };
                     write!(f, "{comma} pid {} ({})", holder.pid, holder.name)?;

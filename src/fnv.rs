@@ -39,9 +39,6 @@ mod tests {
 
     #[test]
     fn pieces_hash_as_the_whole() {
-        assert_eq!(
-            fnv1a64(fnv1a64(OFFSET, b"foo"), b"bar"),
-            fnv1a64(OFFSET, b"foobar")
-        );
+        assert_eq!(fnv1a64(fnv1a64(OFFSET, b"foo"), b"bar"), fnv1a64(OFFSET, b"foobar"));
     }
 }

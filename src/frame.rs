@@ -244,11 +244,9 @@ impl<T: FrameField, const N: usize> FrameField for [T; N] {
     const SHAPE: Shape = match T::SHAPE {
         Shape::Number(number) => Shape::Numbers(number, N),
         Shape::Numbers(number, count) => Shape::Numbers(number, count * N),
-        Shape::Frame(_) | Shape::Array { .. } => Shape::Array {
-            of: &T::SHAPE,
-            stride_bytes: size_of::<T>(),
-            count: N,
-        },
+        Shape::Frame(_) | Shape::Array { .. } => {
+            Shape::Array { of: &T::SHAPE, stride_bytes: size_of::<T>(), count: N }
+        }
     };
 }
 
@@ -262,19 +260,10 @@ impl<const N: usize> TextField for [u8; N] {
 /// # Panics
 /// When a limit is broken, which ends the compilation.
 pub const fn check(size_bytes: usize, align_bytes: usize, fields: &[FieldDef]) {
-    assert!(
-        size_bytes <= SIZE_BYTES_MAX as usize,
-        "a frame has at most 1 MiB"
-    );
-    assert!(
-        align_bytes <= ALIGN_BYTES_MAX as usize,
-        "a frame is aligned to at most 64 bytes"
-    );
+    assert!(size_bytes <= SIZE_BYTES_MAX as usize, "a frame has at most 1 MiB");
+    assert!(align_bytes <= ALIGN_BYTES_MAX as usize, "a frame is aligned to at most 64 bytes");
     let count = check_fields(fields, 0);
-    assert!(
-        count <= FIELDS_MAX,
-        "a frame has at most 256 fields, those of nested frames included"
-    );
+    assert!(count <= FIELDS_MAX, "a frame has at most 256 fields, those of nested frames included");
 }
 
 /// Checks each field and counts them all, nested ones too.
@@ -282,10 +271,7 @@ const fn check_fields(fields: &[FieldDef], outer_bytes: usize) -> usize {
     let mut count = 0;
     let mut rest = fields;
     while let [def, tail @ ..] = rest {
-        assert!(
-            def.unit.len() <= UNIT_BYTES_MAX,
-            "the unit of a field has at most 32 bytes"
-        );
+        assert!(def.unit.len() <= UNIT_BYTES_MAX, "the unit of a field has at most 32 bytes");
         count += check_shape(&def.shape, outer_bytes + def.name.len());
         rest = tail;
     }
@@ -326,13 +312,7 @@ fn flatten(
     for def in defs {
         let notes = (own(def.unit).or(outer.0), own(def.doc).or(outer.1));
         let name = format!("{prefix}{}", def.name);
-        flatten_shape(
-            &def.shape,
-            name,
-            base_bytes + def.offset_bytes,
-            notes,
-            fields,
-        );
+        flatten_shape(&def.shape, name, base_bytes + def.offset_bytes, notes, fields);
     }
 }
 
@@ -349,11 +329,7 @@ fn flatten_shape(
         Shape::Frame(defs) => {
             return flatten(defs, &format!("{name}."), offset_bytes, notes, fields);
         }
-        Shape::Array {
-            of,
-            stride_bytes,
-            count,
-        } => {
+        Shape::Array { of, stride_bytes, count } => {
             for index in 0..count {
                 let offset_bytes = offset_bytes + index * stride_bytes;
                 flatten_shape(of, format!("{name}.{index}"), offset_bytes, notes, fields);

@@ -84,9 +84,7 @@ pub use schema::Schema;
 pub use zerocopy;
 
 #[cfg(not(loom))]
-pub use bus::{
-    Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat,
-};
+pub use bus::{Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 #[cfg(not(loom))]
 pub use consumer::{Consumer, ConsumerOptions, Iter};
 #[cfg(not(loom))]

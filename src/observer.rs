@@ -227,7 +227,9 @@ impl Observer {
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
             self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
-            let Some((reader, data)) = self.lanes.get_mut(index) else { continue };
+            let Some((reader, data)) = self.lanes.get_mut(index) else {
+                continue;
+            };
             let lane = u32::try_from(index).unwrap_or(u32::MAX);
             let (capacity, most) = (self.capacity, self.visit_frames);
             let (run, lost) = run::copy(lane, reader, data, capacity, most, &mut self.buffer);
@@ -247,9 +249,8 @@ impl Observer {
 
     fn frames(&self) -> Frames<'_> {
         let (first, count) = self.handed;
-        let at = |frames: u64| {
-            usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride)
-        };
+        let at =
+            |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
         let slots = self.buffer.bytes(at(first)..at(first.wrapping_add(count)));
         Frames::of(slots, self.shape, self.run.lane, self.run.position.wrapping_sub(count))
     }

@@ -35,11 +35,7 @@ pub(crate) enum View {
 impl View {
     /// The access that the file has to be opened with.
     pub(crate) fn file(self) -> Access {
-        if self == Self::Observer {
-            Access::Read
-        } else {
-            Access::ReadWrite
-        }
+        if self == Self::Observer { Access::Read } else { Access::ReadWrite }
     }
 
     fn control(self) -> Access {
@@ -47,11 +43,7 @@ impl View {
     }
 
     fn cursors(self) -> Access {
-        if self == Self::Consumer {
-            Access::ReadWrite
-        } else {
-            Access::Read
-        }
+        if self == Self::Consumer { Access::ReadWrite } else { Access::Read }
     }
 
     fn heads(self) -> Access {
@@ -131,11 +123,7 @@ impl Regions {
 
     /// The words that gate a lane.
     pub(crate) fn gates(&self, lane: u32) -> LaneGates {
-        LaneGates {
-            words: self.words.clone(),
-            cursors: self.cursors.clone(),
-            lane,
-        }
+        LaneGates { words: self.words.clone(), cursors: self.cursors.clone(), lane }
     }
 
     /// Whether the bus has been removed.
@@ -177,10 +165,7 @@ pub(crate) fn map_lane(
     lane: u32,
 ) -> Result<LaneData, Error> {
     let offset = geometry.data.offset + u64::from(lane) * geometry.lane_bytes;
-    let region = Region {
-        offset,
-        bytes: geometry.lane_bytes,
-    };
+    let region = Region { offset, bytes: geometry.lane_bytes };
     let mapping = map(segment, region, Access::ReadWrite)?;
     lane_data(&mapping, geometry, 0).ok_or_else(|| outside(segment))
 }
@@ -199,11 +184,7 @@ pub(crate) fn map_lanes(segment: &Segment, geometry: &Geometry) -> Result<Vec<La
 
 fn lane_data(mapping: &Arc<Mapping>, geometry: &Geometry, offset: u64) -> Option<LaneData> {
     let capacity = geometry.shape.capacity;
-    let tickets = if geometry.order_capacity > 0 {
-        capacity
-    } else {
-        0
-    };
+    let tickets = if geometry.order_capacity > 0 { capacity } else { 0 };
     Some(LaneData {
         slots: Slots::at(mapping, offset, capacity, geometry.stride_bytes)?,
         tickets: SharedArray::at(mapping, offset + geometry.tickets_offset, tickets)?,
@@ -211,10 +192,8 @@ fn lane_data(mapping: &Arc<Mapping>, geometry: &Geometry, offset: u64) -> Option
 }
 
 fn map(segment: &Segment, region: Region, access: Access) -> Result<Arc<Mapping>, Error> {
-    Mapping::new(&segment.file, region, access).map_err(|source| Error::Io {
-        action: "map the segment",
-        source,
-    })
+    Mapping::new(&segment.file, region, access)
+        .map_err(|source| Error::Io { action: "map the segment", source })
 }
 
 fn outside(segment: &Segment) -> Error {
@@ -252,9 +231,7 @@ impl Cursors {
                 losses: SharedArray::at(mapping, offset + geometry.losses_offset(), lanes)?,
             })
         };
-        let rows = (0..geometry.shape.consumers)
-            .map(row)
-            .collect::<Option<_>>()?;
+        let rows = (0..geometry.shape.consumers).map(row).collect::<Option<_>>()?;
         Some(Self { rows })
     }
 
@@ -279,10 +256,7 @@ impl Gates for LaneGates {
     }
 
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
-        self.cursors
-            .row(consumer)?
-            .positions
-            .get(usize::try_from(self.lane).ok()?)
+        self.cursors.row(consumer)?.positions.get(usize::try_from(self.lane).ok()?)
     }
 }
 

@@ -119,10 +119,7 @@ pub(crate) fn copy_known<W: Deref<Target = LaneWords>>(
 
 /// Jumps over what is surely overwritten, and a little more, so as not to be lapped again at once.
 /// Returns how many frames that loses.
-fn skip<W: Deref<Target = LaneWords>>(
-    reader: &mut LaneReader<W>,
-    capacity: u64,
-) -> u64 {
+fn skip<W: Deref<Target = LaneWords>>(reader: &mut LaneReader<W>, capacity: u64) -> u64 {
     let position = reader.position();
     let head = reader.published();
     let ahead = head.wrapping_sub(capacity).wrapping_add(capacity / 8);

@@ -28,15 +28,7 @@ fn compile() -> Option<PathBuf> {
     let fresh = directory.join(format!("c-reader-{}", std::process::id()));
     let program = directory.join("c-reader");
     let compiled = Command::new("cc")
-        .args([
-            "-std=c11",
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pedantic",
-            "-o",
-        ])
+        .args(["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-o"])
         .arg(&fresh)
         .arg(source)
         .arg("-lrt")
@@ -44,19 +36,13 @@ fn compile() -> Option<PathBuf> {
     match compiled {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                output.status.success(),
-                "reader.c does not compile:\n{said}"
-            );
+            assert!(output.status.success(), "reader.c does not compile:\n{said}");
             // Another run of this test may be using the one that is there.
             std::fs::rename(&fresh, &program).unwrap();
             Some(program)
         }
         Err(error) => {
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "no C compiler `cc`: {error}"
-            );
+            assert!(std::env::var_os("CI").is_none(), "no C compiler `cc`: {error}");
             eprintln!("skipped: no C compiler `cc` ({error})");
             None
         }
@@ -143,9 +129,7 @@ fn events_of_several_lanes_come_out_as_they_were_published() {
             for number in 0..100_u8 {
                 let producer = &mut producers[usize::from(number % 3)];
                 let payload: Vec<u8> = (0..number % 41).map(|byte| byte ^ number).collect();
-                producer
-                    .publish_bytes(u16::from(number) << 4, &payload)
-                    .unwrap();
+                producer.publish_bytes(u16::from(number) << 4, &payload).unwrap();
             }
             let frames = frames(&bus);
             assert!(frames.lines().count() > 40, "{frames}");
@@ -180,17 +164,12 @@ fn bare_frames_and_their_order_come_out_as_they_were_published() {
             }
             let position = batch.commit().unwrap();
             let ticket = origin.wrapping_add(step.into());
-            let _infallible = writeln!(
-                order,
-                "order ticket {ticket} lane {lane} run {run} position {position}"
-            );
+            let _infallible =
+                writeln!(order, "order ticket {ticket} lane {lane} run {run} position {position}");
         }
         let frames = frames(&bus);
         assert_eq!(frames.lines().count(), 16);
-        assert_eq!(
-            read(reader, &[&name, "dump"]),
-            geometry(&bus) + &frames + &order
-        );
+        assert_eq!(read(reader, &[&name, "dump"]), geometry(&bus) + &frames + &order);
     }
 }
 
@@ -267,10 +246,7 @@ fn whatever_comes_out_under_full_load_is_whole() {
             assert_eq!(lines.len(), FRAMES);
             for line in &lines {
                 let (_, payload) = line.rsplit_once(' ').unwrap();
-                assert!(
-                    is_whole(payload),
-                    "a torn frame was taken for whole: {line}"
-                );
+                assert!(is_whole(payload), "a torn frame was taken for whole: {line}");
             }
             println!("{topology}: {published} published, {FRAMES} printed, {summary}");
         });
@@ -281,11 +257,7 @@ fn whatever_comes_out_under_full_load_is_whole() {
 fn damaged_and_foreign_files_are_refused() {
     let Some(reader) = reader() else { return };
     let name = Name::new();
-    let bus = Bus::options()
-        .capacity_frames(2)
-        .lanes(1)
-        .create(&name)
-        .unwrap();
+    let bus = Bus::options().capacity_frames(2).lanes(1).create(&name).unwrap();
     let path = name.path();
     let good = std::fs::read(&path).unwrap();
     drop(bus);

@@ -52,11 +52,7 @@ frame! {
 }
 
 fn names<T: Frame>() -> Vec<String> {
-    T::schema()
-        .fields
-        .into_iter()
-        .map(|field| field.name)
-        .collect()
+    T::schema().fields.into_iter().map(|field| field.name).collect()
 }
 
 #[test]
@@ -227,9 +223,7 @@ fn bytes_of_a_value_decode_to_its_fields() {
 fn array_elements_of_nested_frames_decode_by_index() {
     let mut payload = vec![0; size_of::<Robot>()];
     Robot::schema().set(&mut payload, "legs.1.y=2.5").unwrap();
-    Robot::schema()
-        .set(&mut payload, "turn=1,2,3,4,5,-6")
-        .unwrap();
+    Robot::schema().set(&mut payload, "turn=1,2,3,4,5,-6").unwrap();
     let robot = Robot::read_from_bytes(&payload).unwrap();
     assert_eq!(robot.legs[1].y.to_bits(), 2.5_f32.to_bits());
     assert_eq!(robot.turn, [[1, 2, 3], [4, 5, -6]]);

@@ -27,9 +27,7 @@ const REFRESH: &str = "BUSWAY_REFRESH_GOLDEN";
 /// Compares a bus as it stands with its file.
 fn compare(name: &Name, file: &str) {
     let found = dump::dump(&Format::read(), &fs::read(name.path()).unwrap());
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     if std::env::var_os(REFRESH).is_some() {
         fs::write(&path, found).unwrap();
         return;
@@ -155,9 +153,7 @@ fn single_and_lossy_across_the_wrap() {
     let mut consumer = bus.consumer().name("late").attach().unwrap();
     let mut producer = bus.producer().name("overwrites").attach().unwrap();
     for number in 0..7_u8 {
-        producer
-            .publish_bytes(number.into(), &[number; 20][..usize::from(number) + 3])
-            .unwrap();
+        producer.publish_bytes(number.into(), &[number; 20][..usize::from(number) + 3]).unwrap();
     }
     while consumer.poll().unwrap().is_some() {}
     assert_eq!(consumer.lost(), 3);

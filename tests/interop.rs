@@ -56,30 +56,18 @@ fn bytes_of(name: &Name) -> Vec<u8> {
 fn shared_memory_reads_header_and_frame_and_leaves_the_bus_alone() {
     for on_full in [OnFull::Block, OnFull::DropOldest] {
         let name = Name::new();
-        let options = Bus::options()
-            .on_full(on_full)
-            .capacity_frames(8)
-            .origin(u64::MAX - 3);
+        let options = Bus::options().on_full(on_full).capacity_frames(8).origin(u64::MAX - 3);
         let bus = options.create(&name).unwrap();
         let mut consumer = bus.consumer().attach().unwrap();
         let mut producer = bus.producer().attach().unwrap();
         for number in 0..7_u8 {
-            producer
-                .publish_bytes(7, format!("frame {number}").as_bytes())
-                .unwrap();
+            producer.publish_bytes(7, format!("frame {number}").as_bytes()).unwrap();
         }
         let before = bytes_of(&name);
         let output = run(&name);
         let printed = String::from_utf8(output.stdout).unwrap();
-        let want = expected(
-            &bus,
-            producer.position().wrapping_sub(1),
-            "\"frame 6\" (kind 7)",
-        );
-        assert!(
-            printed.contains(&want),
-            "{printed:?} does not have {want:?}"
-        );
+        let want = expected(&bus, producer.position().wrapping_sub(1), "\"frame 6\" (kind 7)");
+        assert!(printed.contains(&want), "{printed:?} does not have {want:?}");
 
         assert_eq!(bytes_of(&name), before, "the reader changed the segment");
         assert!(Bus::list().unwrap().iter().any(|listed| *listed == *name));
@@ -106,10 +94,7 @@ fn shared_memory_reads_a_bare_frame() {
     let mut producer = bus.producer().attach().unwrap();
     producer.publish_bytes(0, b"first").unwrap();
     let printed = String::from_utf8(run(&name).stdout).unwrap();
-    assert!(
-        printed.contains(&expected(&bus, 0, "\"first\" (kind 0)")),
-        "{printed}"
-    );
+    assert!(printed.contains(&expected(&bus, 0, "\"first\" (kind 0)")), "{printed}");
 }
 
 #[test]

@@ -51,15 +51,9 @@ fn forbid_system_calls(but: &[libc::c_long]) {
                 u32::try_from(*number).unwrap(),
             )
         });
-        program.push(statement(
-            libc::BPF_RET | libc::BPF_K,
-            libc::SECCOMP_RET_ALLOW,
-        ));
+        program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW));
     }
-    program.push(statement(
-        libc::BPF_RET | libc::BPF_K,
-        libc::SECCOMP_RET_KILL_PROCESS,
-    ));
+    program.push(statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS));
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).unwrap(),
         filter: program.as_mut_ptr(),
@@ -69,13 +63,8 @@ fn forbid_system_calls(but: &[libc::c_long]) {
     assert_eq!(fixed, 0, "{}", std::io::Error::last_os_error());
     // SAFETY: `filter` and the program that it points to live until the call returns; the kernel
     // copies both.
-    let set = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const filter,
-        )
-    };
+    let set =
+        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
     assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
     // Freeing the program may be a system call already.
     std::mem::forget(program);
@@ -113,9 +102,7 @@ fn consumer(bus: &Bus) -> Consumer {
 
 /// The number that a frame carries.
 fn number(payload: &[u8]) -> u64 {
-    payload
-        .first_chunk()
-        .map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
+    payload.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// Both ends in one process, by single frames and by batches.
@@ -134,11 +121,7 @@ fn both_ends(bus: &Bus, frames: u64) -> ! {
     }
     for _ in 0..frames / 2 / u64::from(BATCH) {
         producer.claim_batch(BATCH).unwrap().commit().unwrap();
-        while consumer
-            .poll_batch(4, |run| seen += run.len() as u64)
-            .unwrap()
-            > 0
-        {}
+        while consumer.poll_batch(4, |run| seen += run.len() as u64).unwrap() > 0 {}
     }
     finish(if seen == frames { "done\n" } else { "wrong\n" });
 }
@@ -240,10 +223,7 @@ fn spawn(role: &str, bus: &str, frames: u64, clock: bool) -> Child {
 /// Waits for a child; how it ended, and whether it said "done".
 fn end(mut child: Child) -> (ExitStatus, bool) {
     let output = BufReader::new(child.stdout.take().unwrap());
-    let done = output
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line.ends_with("done"));
+    let done = output.lines().map_while(Result::ok).any(|line| line.ends_with("done"));
     (child.wait().unwrap(), done)
 }
 
@@ -281,11 +261,7 @@ fn buses(timestamps: Timestamps) -> impl Iterator<Item = (String, Name)> {
     all.into_iter().flatten().map(move |(topology, on_full)| {
         let name = Name::new();
         // A long ring where one end waits for the other, since ends that spin may share a core.
-        let capacity = if on_full == OnFull::Block {
-            1 << 14
-        } else {
-            1 << 10
-        };
+        let capacity = if on_full == OnFull::Block { 1 << 14 } else { 1 << 10 };
         let mut options = Bus::options()
             .topology(topology)
             .on_full(on_full)
@@ -305,11 +281,7 @@ fn filter_kills_at_a_system_call() {
     let _bus = Bus::options().capacity_frames(2).create(&name).unwrap();
     for role in ["call", "attach"] {
         let (status, done) = end(spawn(role, &name, 0, false));
-        assert_eq!(
-            (status.signal(), done),
-            (Some(libc::SIGSYS), false),
-            "{role}"
-        );
+        assert_eq!((status.signal(), done), (Some(libc::SIGSYS), false), "{role}");
     }
 }
 
@@ -317,11 +289,9 @@ fn filter_kills_at_a_system_call() {
 fn one_process_publishes_and_polls_without_a_system_call() {
     let _alone = alone();
     let clock = clock_is_a_call();
-    for (timestamps, frames) in [
-        (Timestamps::Batch, MILLION),
-        (Timestamps::Off, SOME),
-        (Timestamps::Frame, SOME),
-    ] {
+    for (timestamps, frames) in
+        [(Timestamps::Batch, MILLION), (Timestamps::Off, SOME), (Timestamps::Frame, SOME)]
+    {
         for (what, name) in buses(timestamps) {
             assert_clean(spawn("both", &name, frames, clock), &what);
         }
@@ -338,11 +308,7 @@ fn two_processes_publish_and_poll_without_a_system_call() {
         let mut line = String::new();
         while !line.ends_with("ready\n") {
             line.clear();
-            assert_ne!(
-                output.read_line(&mut line).unwrap(),
-                0,
-                "{what}: the consumer is gone"
-            );
+            assert_ne!(output.read_line(&mut line).unwrap(), 0, "{what}: the consumer is gone");
         }
         consumer.stdout = Some(output.into_inner());
         let producer = spawn("publish", &name, MILLION, clock);

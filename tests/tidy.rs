@@ -66,9 +66,7 @@ impl Source {
 
     /// Tests and models, whose orderings are not the protocol's.
     fn is_test(&self) -> bool {
-        ["/tests.rs", "/model.rs", "/tests/"]
-            .iter()
-            .any(|part| self.path.contains(part))
+        ["/tests.rs", "/model.rs", "/tests/"].iter().any(|part| self.path.contains(part))
     }
 
     /// The lines before the unit tests at the end of the file.
@@ -82,10 +80,8 @@ impl Source {
 }
 
 fn collect(root: &Path, directory: &Path, sources: &mut Vec<Source>) {
-    let mut entries: Vec<PathBuf> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut entries: Vec<PathBuf> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -94,11 +90,7 @@ fn collect(root: &Path, directory: &Path, sources: &mut Vec<Source>) {
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            let path = path
-                .strip_prefix(root)
-                .unwrap()
-                .to_string_lossy()
-                .replace('\\', "/");
+            let path = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
             sources.push(Source { path, text });
         }
     }
@@ -174,11 +166,7 @@ fn files_are_short_enough_to_read() {
         .into_iter()
         .filter_map(|source| {
             let model = source.path.ends_with("/model.rs");
-            let most = if model {
-                MODEL_LINES_MAX
-            } else {
-                FILE_LINES_MAX
-            };
+            let most = if model { MODEL_LINES_MAX } else { FILE_LINES_MAX };
             let lines = source.text.lines().count();
             (lines > most).then(|| format!("{}: {lines} lines of {most}", source.path))
         })
@@ -192,16 +180,9 @@ fn lines_are_short_enough_to_read() {
     for source in everything() {
         for (number, line) in source.lines() {
             let columns = line.chars().count();
-            let most = if is_comment(line) {
-                COMMENT_COLUMNS_MAX
-            } else {
-                CODE_COLUMNS_MAX
-            };
+            let most = if is_comment(line) { COMMENT_COLUMNS_MAX } else { CODE_COLUMNS_MAX };
             if columns > most && !is_unbreakable(&source, line) {
-                long.push(format!(
-                    "{}:{number}: {columns} columns of {most}",
-                    source.path
-                ));
+                long.push(format!("{}:{number}: {columns} columns of {most}", source.path));
             }
         }
     }
@@ -239,9 +220,7 @@ fn uses_ordering(line: &str) -> bool {
     let text = line.trim_start();
     !is_comment(line)
         && !text.starts_with("use ")
-        && names
-            .iter()
-            .any(|name| line.contains(&format!("Ordering::{name}")))
+        && names.iter().any(|name| line.contains(&format!("Ordering::{name}")))
 }
 
 /// Whether the line has its reason right above, or shares one further up in its function.
@@ -252,9 +231,7 @@ fn is_explained(lines: &[&str], index: usize) -> bool {
         }
         let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn "];
         if distance > ORDERING_LINES_MAX
-            && starts
-                .iter()
-                .any(|start| line.trim_start().starts_with(start))
+            && starts.iter().any(|start| line.trim_start().starts_with(start))
         {
             return false;
         }
@@ -268,9 +245,7 @@ fn every_unsafe_block_is_proven_above() {
     for source in everything() {
         let lines: Vec<_> = source.text.lines().collect();
         for (index, line) in lines.iter().enumerate() {
-            let opens = ["unsafe {", "unsafe impl"]
-                .iter()
-                .any(|word| line.contains(word));
+            let opens = ["unsafe {", "unsafe impl"].iter().any(|word| line.contains(word));
             if opens && !is_comment(line) && !line.contains('"') && !is_proven(&lines, index) {
                 silent.push(format!("{}:{}: {}", source.path, index + 1, line.trim()));
             }
@@ -318,9 +293,7 @@ fn modules_use_the_floors_below() {
 /// the module that they come from, and only some rooms at the top use them.
 fn used_modules(line: &str) -> Vec<String> {
     let names = line.split("crate::").skip(1).map(|rest| {
-        rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .next()
-            .unwrap_or_default()
+        rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next().unwrap_or_default()
     });
     names
         .map(|name| match name {
@@ -335,30 +308,15 @@ fn used_modules(line: &str) -> Vec<String> {
 
 #[test]
 fn rules_see_what_breaks_them() {
-    let source = |path: &str| Source {
-        path: path.to_owned(),
-        text: String::new(),
-    };
+    let source = |path: &str| Source { path: path.to_owned(), text: String::new() };
     assert!(uses_ordering("    word.load(Ordering::Relaxed);"));
     assert!(!uses_ordering("use std::sync::atomic::Ordering::Relaxed;"));
-    assert!(is_explained(
-        &["fn f() {", "// ORDERING: why", "a.load(Ordering::Relaxed);"],
-        2
-    ));
-    assert!(!is_explained(
-        &["fn f() {", "a.load(Ordering::Relaxed);"],
-        1
-    ));
+    assert!(is_explained(&["fn f() {", "// ORDERING: why", "a.load(Ordering::Relaxed);"], 2));
+    assert!(!is_explained(&["fn f() {", "a.load(Ordering::Relaxed);"], 1));
     assert!(!is_proven(&["let a = 1;", "unsafe { b() }"], 1));
-    assert!(is_proven(
-        &["// SAFETY: proof", "let a =", "    unsafe { b() };"],
-        2
-    ));
+    assert!(is_proven(&["// SAFETY: proof", "let a =", "    unsafe { b() };"], 2));
     assert_eq!(used_modules("use crate::lane::{later, earlier};"), ["lane"]);
     assert!(floor("lane") < floor("order") && floor("nobody").is_none());
-    assert!(is_unbreakable(
-        &source("src/a.rs"),
-        "//! | a row | of a table |"
-    ));
+    assert!(is_unbreakable(&source("src/a.rs"), "//! | a row | of a table |"));
     assert!(!is_unbreakable(&source("src/a.rs"), "/// A sentence."));
 }

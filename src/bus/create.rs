@@ -266,11 +266,7 @@ impl BusOptions {
             ("capacity", have.capacity.to_string(), want.capacity.to_string()),
             ("lanes", have.lanes.to_string(), want.lanes.to_string()),
             ("consumers", have.consumers.to_string(), want.consumers.to_string()),
-            (
-                "schema hash",
-                format!("{:016x}", bus.header().schema_hash),
-                format!("{schema:016x}"),
-            ),
+            ("schema hash", format!("{:016x}", bus.header().schema_hash), format!("{schema:016x}")),
         ];
         Ok(pairs
             .into_iter()

@@ -238,7 +238,9 @@ impl Bus {
             });
         }
         let bare = info.frames == crate::FrameLayout::Bare;
-        let fits = |want: usize| if bare { size_of::<T>() == want } else { size_of::<T>() <= want };
+        let fits = |want: usize| {
+            if bare { size_of::<T>() == want } else { size_of::<T>() <= want }
+        };
         if !usize::try_from(info.payload_bytes).is_ok_and(fits) {
             return Err(Error::BadGeometry {
                 what: "frame type's size",

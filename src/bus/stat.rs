@@ -31,12 +31,7 @@ pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) ->
     }
 }
 
-fn lane_stat(
-    segment: &Segment,
-    header: &Header,
-    regions: &Regions,
-    lane: u32,
-) -> Option<LaneStat> {
+fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -> Option<LaneStat> {
     let words = regions.lane(lane)?;
     let position = load(&words.head);
     Some(LaneStat {

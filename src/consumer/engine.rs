@@ -84,9 +84,7 @@ impl Engine {
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), shape.capacity);
         let lossless = shape.on_full.is_lossless();
-        let buffered = usize::try_from(visit_frames)
-            .unwrap_or(0)
-            .saturating_mul(stride);
+        let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
         let mut engine = Self {
             run: Run::default(),
             handed: (0, 0),
@@ -113,28 +111,22 @@ impl Engine {
             pid: std::process::id(),
             segment,
         };
-        engine
-            .join(data, options.start, shape.topology)
-            .ok_or_else(|| Error::Corrupt {
-                name: bus.name().to_owned(),
-                reason: "its lanes do not have their words".to_owned(),
-            })?;
+        engine.join(data, options.start, shape.topology).ok_or_else(|| Error::Corrupt {
+            name: bus.name().to_owned(),
+            reason: "its lanes do not have their words".to_owned(),
+        })?;
         Ok(engine)
     }
 
     /// Makes the producers respect this consumer's cursors, and settles where it starts.
     fn join(&mut self, data: Vec<LaneData>, start: Start, topology: Topology) -> Option<()> {
         let (capacity, origin) = (self.capacity, self.regions.origin);
-        let words: Vec<Shared<LaneWords>> = (0..self.lane_count())
-            .map(|lane| self.regions.lane(lane))
-            .collect::<Option<_>>()?;
+        let words: Vec<Shared<LaneWords>> =
+            (0..self.lane_count()).map(|lane| self.regions.lane(lane)).collect::<Option<_>>()?;
         // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
         self.row.words.read.store(0, Ordering::Relaxed);
         self.row.words.lost.store(0, Ordering::Relaxed);
-        self.row
-            .losses
-            .iter()
-            .for_each(|lost| lost.store(0, Ordering::Relaxed));
+        self.row.losses.iter().for_each(|lost| lost.store(0, Ordering::Relaxed));
         let placed: Vec<u64> = words
             .iter()
             .zip(self.row.positions.iter())
@@ -153,11 +145,7 @@ impl Engine {
                 Start::Position(wanted) => join::settle(held, wanted),
             };
             all_held.push(held);
-            self.lanes.push(Lane {
-                reader: LaneReader::new(words, position),
-                data,
-                lost,
-            });
+            self.lanes.push(Lane { reader: LaneReader::new(words, position), data, lost });
         }
         if topology == Topology::Ordered {
             // Here the order ring says where to start; the lanes follow.
@@ -204,11 +192,7 @@ impl Engine {
 
     #[inline]
     fn hand_out(&mut self, count: u64) {
-        let first = if self.lossless {
-            self.run.position
-        } else {
-            self.run.buffered
-        };
+        let first = if self.lossless { self.run.position } else { self.run.buffered };
         self.handed = (first, count);
         self.run.take(count);
         self.read = self.read.wrapping_add(count);
@@ -227,11 +211,8 @@ impl Engine {
             // so end this borrow. Until then the protocol keeps the producer from writing them.
             return unsafe { lane.data.slots.read(first, count) };
         }
-        let at = |frames: u64| {
-            usize::try_from(frames)
-                .unwrap_or(0)
-                .saturating_mul(self.shape.stride)
-        };
+        let at =
+            |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
         self.buffer.bytes(at(first)..at(first.wrapping_add(count)))
     }
 
@@ -252,11 +233,7 @@ impl Engine {
     /// Ends the run before and finds the next.
     fn next_run(&mut self) -> Result<bool, PollError> {
         self.finish();
-        let found = if self.ordered.is_some() {
-            self.next_in_order()?
-        } else {
-            self.visit()?
-        };
+        let found = if self.ordered.is_some() { self.next_in_order()? } else { self.visit()? };
         self.met |= found;
         if found { Ok(true) } else { self.nothing() }
     }
@@ -266,11 +243,7 @@ impl Engine {
     fn visit(&mut self) -> Result<bool, PollError> {
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
-            self.next_lane = if index + 1 < self.lanes.len() {
-                index + 1
-            } else {
-                0
-            };
+            self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
             if self.take_from(index, self.visit_frames)? {
                 return Ok(true);
             }
@@ -296,14 +269,8 @@ impl Engine {
             self.run = Run::in_place(number, lane.reader.position(), available.min(most));
             return Ok(true);
         }
-        let (run, lost) = run::copy(
-            number,
-            &mut lane.reader,
-            &lane.data,
-            self.capacity,
-            most,
-            &mut self.buffer,
-        );
+        let (run, lost) =
+            run::copy(number, &mut lane.reader, &lane.data, self.capacity, most, &mut self.buffer);
         if lost > 0 {
             self.count_lost(index, lost);
         }
@@ -387,10 +354,7 @@ impl Engine {
     /// Rings for every producer that sleeps.
     pub(super) fn wake_all(&self) {
         self.light.barrier();
-        for (base, word) in (0..)
-            .step_by(64)
-            .zip(&self.regions.words.sleeping_producers)
-        {
+        for (base, word) in (0..).step_by(64).zip(&self.regions.words.sleeping_producers) {
             // ORDERING: relaxed; the light barrier orders it after the stores of the cursors.
             for bit in bits(word.load(Ordering::Relaxed)) {
                 self.ring(base + bit);
@@ -418,31 +382,20 @@ impl Engine {
         if self.has_more() {
             return Ok(false);
         }
-        if gone && self.met {
-            Err(PollError::Closed)
-        } else {
-            Err(PollError::Removed)
-        }
+        if gone && self.met { Err(PollError::Closed) } else { Err(PollError::Removed) }
     }
 
     fn has_producers(&self) -> bool {
         // ORDERING: acquire, pairs with the release of the bit's clearing in
         // `recovery::clear_producer`: whoever sees it clear sees the last head as well.
-        self.regions
-            .words
-            .producers
-            .iter()
-            .any(|word| word.load(Ordering::Acquire) != 0)
+        self.regions.words.producers.iter().any(|word| word.load(Ordering::Acquire) != 0)
     }
 
     /// Whether anything is published that this consumer has not come to.
     fn has_more(&self) -> bool {
         match &self.ordered {
             Some(ordered) => ordered.has_more(),
-            None => self
-                .lanes
-                .iter()
-                .any(|lane| lane.reader.published() != lane.reader.position()),
+            None => self.lanes.iter().any(|lane| lane.reader.published() != lane.reader.position()),
         }
     }
 
@@ -524,11 +477,7 @@ impl Engine {
 
     pub(super) fn lane_position(&self, lane: u32) -> Option<u64> {
         let position = self.lane(lane)?.reader.position();
-        let polled = if self.run.lane == lane {
-            self.run.count - self.run.left
-        } else {
-            0
-        };
+        let polled = if self.run.lane == lane { self.run.count - self.run.left } else { 0 };
         Some(position.wrapping_add(polled))
     }
 

@@ -64,8 +64,7 @@ impl Ordered {
             let quiet = lane.reader.words().ticket_at.load(Ordering::Relaxed) != held.head;
             located.push(!engine.lossless && quiet && back == 0);
             lane.lost = 0;
-            lane.reader
-                .jump(later(held.head.wrapping_sub(back), held.oldest));
+            lane.reader.jump(later(held.head.wrapping_sub(back), held.oldest));
         }
         if let Start::Position(wanted) = start
             && is_before(wanted, ticket)
@@ -79,15 +78,7 @@ impl Ordered {
         let reader = OrderReader::new(memory.clone(), laps, ticket, engine.lossless);
         reader.release(&engine.row.words.order_cursor);
         let release_frames = RELEASE_FRAMES.min(engine.capacity / 4).max(1);
-        Self {
-            reader,
-            memory,
-            entry: None,
-            located,
-            dirty: [0; 4],
-            unreleased: 0,
-            release_frames,
-        }
+        Self { reader, memory, entry: None, located, dirty: [0; 4], unreleased: 0, release_frames }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -128,11 +119,7 @@ impl Engine {
                 continue;
             }
             match ordered.reader.next(clock::monotonic_ns) {
-                Next::Run {
-                    ticket,
-                    lane,
-                    count,
-                } => self.enter(ticket, lane, count)?,
+                Next::Run { ticket, lane, count } => self.enter(ticket, lane, count)?,
                 Next::Hole => {
                     self.release_in_order();
                     return Ok(false);
@@ -191,11 +178,7 @@ impl Engine {
             ordered.reader.passed();
             // In a lossy bus the frames are overwritten; they are counted when the lane is found
             // again.
-            return if lossless {
-                Err(PollError::Corrupt { lane: number })
-            } else {
-                Ok(())
-            };
+            return if lossless { Err(PollError::Corrupt { lane: number }) } else { Ok(()) };
         };
         let skipped = found.wrapping_sub(lane.reader.position());
         lane.reader.jump(found);
@@ -317,11 +300,7 @@ impl Engine {
         };
         // Heads first: a frame below a head that is seen here has its entry before the tail that
         // is seen after. If the order is still empty then, every such frame has been passed.
-        let heads: Vec<u64> = self
-            .lanes
-            .iter()
-            .map(|lane| lane.reader.published())
-            .collect();
+        let heads: Vec<u64> = self.lanes.iter().map(|lane| lane.reader.published()).collect();
         if ordered.reader.next(clock::monotonic_ns) != Next::Empty {
             return;
         }
@@ -360,10 +339,7 @@ impl Engine {
 /// | after head | nothing committed: the entry, and so every head before it, has been acquired |
 fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u64> {
     let words = lane.reader.words();
-    let from = later(
-        lane.reader.position(),
-        lossy::oldest(words, capacity, origin),
-    );
+    let from = later(lane.reader.position(), lossy::oldest(words, capacity, origin));
     // ORDERING: acquire, pairs with the release store in `Engine::commit_in_order`. The entry is
     // acquired, so this is the ticket's position or a later one's, and then the load below sees
     // that one's ticket.
@@ -373,20 +349,11 @@ fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u
         return (!is_before(at, from)).then_some(at);
     }
     let head = lane.reader.published();
-    let held = if is_before(from, head) {
-        head.wrapping_sub(from)
-    } else {
-        0
-    };
+    let held = if is_before(from, head) { head.wrapping_sub(from) } else { 0 };
     let is_later = |other: u64| other.wrapping_sub(ticket).wrapping_sub(1) < 1 << 62;
     (0..held.min(capacity))
         .map(|step| from.wrapping_add(step))
-        .map(|position| {
-            (
-                position,
-                recorded(&lane.data.tickets, position & (capacity - 1)),
-            )
-        })
+        .map(|position| (position, recorded(&lane.data.tickets, position & (capacity - 1))))
         // The tickets of a lane rise: beyond a later one, this one can not be.
         .take_while(|(_, other)| !other.is_some_and(is_later))
         .find_map(|(position, other)| (other == Some(ticket)).then_some(position))

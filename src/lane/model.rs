@@ -48,11 +48,19 @@ pub(crate) fn lane_words(at: u64) -> LaneWords {
 }
 
 /// Explores with at most `preemptions` forced switches of threads; without a bound if `None`.
+/// Says how many executions that were (`--nocapture` shows it).
 pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = preemptions;
     builder.max_branches = 10_000;
-    builder.check(model);
+    let executions = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = Arc::clone(&executions);
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
 }
 
 /// One lane, its gates, and its slots in both kinds.
@@ -100,9 +108,7 @@ impl Lane {
             attached: AtomicU64::new(0),
             cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
             slots: (0..CAPACITY).map(|_| UnsafeCell::new(0)).collect(),
-            copies: (0..CAPACITY)
-                .map(|_| [AtomicU64::new(0), AtomicU64::new(0)])
-                .collect(),
+            copies: (0..CAPACITY).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
         }))
     }
 
@@ -120,10 +126,7 @@ struct Producer {
 impl Producer {
     fn new(lane: &Lane) -> Self {
         let writer = LaneWriter::resume(lane.clone(), lane.clone(), CAPACITY);
-        Self {
-            lane: lane.clone(),
-            writer,
-        }
+        Self { lane: lane.clone(), writer }
     }
 
     /// Writes `count` frames if there is room for all of them, and publishes none.
@@ -178,11 +181,7 @@ impl Consumer {
     /// One that was attached before the model begins.
     fn attached(lane: &Lane, number: u32) -> Self {
         lane.0.attached.fetch_or(1 << number, Ordering::Relaxed);
-        Self {
-            lane: lane.clone(),
-            number,
-            reader: LaneReader::new(lane.clone(), ORIGIN),
-        }
+        Self { lane: lane.clone(), number, reader: LaneReader::new(lane.clone(), ORIGIN) }
     }
 
     /// One that joins at the oldest frame held, or at the head.
@@ -194,19 +193,14 @@ impl Consumer {
         let start = if at_oldest { held.oldest } else { held.head };
         let reader = LaneReader::new(lane.clone(), start);
         reader.release(cursor);
-        Self {
-            lane: lane.clone(),
-            number,
-            reader,
-        }
+        Self { lane: lane.clone(), number, reader }
     }
 
     /// Reads what is there, all of it before giving any back. Returns how many frames there were.
     fn poll(&mut self) -> u64 {
         let available = self.reader.available_gated(CAPACITY).unwrap();
         self.read(available);
-        self.reader
-            .release(&self.lane.0.cursors[self.number as usize]);
+        self.reader.release(&self.lane.0.cursors[self.number as usize]);
         available
     }
 
@@ -223,10 +217,7 @@ impl Consumer {
 
     fn leave(self) {
         // As `seat::recovery::clear_consumer` does.
-        self.lane
-            .0
-            .attached
-            .fetch_and(!(1 << self.number), Ordering::Release);
+        self.lane.0.attached.fetch_and(!(1 << self.number), Ordering::Release);
     }
 }
 
@@ -439,10 +430,7 @@ fn copy(lane: &Lane, position: u64) -> bool {
     let copied = [0, 1].map(|word: usize| words[word].load(Ordering::Relaxed));
     let whole = Check::after_copy(lane, CAPACITY).is_whole(position);
     if whole {
-        assert_eq!(
-            copied, [position; 2],
-            "torn or of another lap, and believed"
-        );
+        assert_eq!(copied, [position; 2], "torn or of another lap, and believed");
     }
     whole
 }
@@ -548,10 +536,7 @@ fn sleeper_and_publisher_cannot_both_miss_each_other() {
         let asleep = consumer.reader.published() == consumer.reader.position();
         thread.join().unwrap();
         // futex(2) sleeps only while the doorbell is what it was; here nobody will ring any more.
-        assert!(
-            !asleep || doorbell.load(Ordering::Relaxed) != rung,
-            "sleeps for good"
-        );
+        assert!(!asleep || doorbell.load(Ordering::Relaxed) != rung, "sleeps for good");
         assert_eq!(consumer.poll(), 1);
     });
 }

@@ -108,7 +108,9 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // the joiner's cursor visible.
         let attached = self.gates.attached().load(Ordering::Acquire);
         for consumer in bits(attached) {
-            let Some(cursor) = self.gates.cursor(consumer) else { continue };
+            let Some(cursor) = self.gates.cursor(consumer) else {
+                continue;
+            };
             // ORDERING: acquire, pairs with the release store of the cursor in
             // `LaneReader::release`; the consumer's reads come before this producer's overwrite.
             let cursor = cursor.load(Ordering::Acquire);

@@ -4,9 +4,7 @@
 //! arithmetic. A header is believed only if computing the geometry from its shape gives the very
 //! offsets that it states: regions that overlap or leave the segment cannot pass.
 
-use super::words::{
-    CONTROL_WORDS_BYTES, CURSOR_WORDS_BYTES, LANE_WORDS_BYTES, SEAT_WORDS_BYTES,
-};
+use super::words::{CONTROL_WORDS_BYTES, CURSOR_WORDS_BYTES, LANE_WORDS_BYTES, SEAT_WORDS_BYTES};
 use super::{PAGE_BYTES, entry, header};
 use crate::error::Error;
 use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
@@ -184,12 +182,12 @@ fn layout(shape: Shape) -> Option<Geometry> {
     } else {
         0
     };
-    let row_bytes = (CURSOR_WORDS_BYTES + 2 * cursor_array_bytes(shape.lanes)).next_multiple_of(128);
+    let row_bytes =
+        (CURSOR_WORDS_BYTES + 2 * cursor_array_bytes(shape.lanes)).next_multiple_of(128);
     let tickets_offset = shape.capacity.checked_mul(stride_bytes.into())?.next_multiple_of(64);
     let tickets_bytes = if ordered { shape.capacity.checked_mul(WORD_BYTES)? } else { 0 };
-    let lane_bytes = tickets_offset
-        .checked_add(tickets_bytes)?
-        .checked_next_multiple_of(PAGE_BYTES)?;
+    let lane_bytes =
+        tickets_offset.checked_add(tickets_bytes)?.checked_next_multiple_of(PAGE_BYTES)?;
 
     let mut end = 0_u64;
     let mut region = |bytes: u64| -> Option<Region> {

@@ -282,8 +282,7 @@ impl RawHeader {
 
 fn regions(geometry: &Geometry) -> [[u64; 2]; 6] {
     let Geometry { header, control, cursors, heads, order, data, .. } = *geometry;
-    [header, control, cursors, heads, order, data]
-        .map(|Region { offset, bytes }| [offset, bytes])
+    [header, control, cursors, heads, order, data].map(|Region { offset, bytes }| [offset, bytes])
 }
 
 fn checksum(raw: &RawHeader, schema: &[u8]) -> u64 {

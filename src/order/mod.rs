@@ -78,11 +78,7 @@ pub(crate) struct Laps {
 impl Laps {
     /// The laps of a ring of `entries` entries, a power of two.
     pub(crate) fn new(entries: u64, origin: u64) -> Self {
-        Self {
-            mask: entries.wrapping_sub(1),
-            shift: entries.trailing_zeros() & 63,
-            origin,
-        }
+        Self { mask: entries.wrapping_sub(1), shift: entries.trailing_zeros() & 63, origin }
     }
 
     /// Entries in the ring.

@@ -146,10 +146,7 @@ impl Bus {
     }
 
     fn lane(&self, number: usize) -> Lane {
-        Lane {
-            bus: self.clone(),
-            number,
-        }
+        Lane { bus: self.clone(), number }
     }
 
     /// Settles a dead producer's lane, as `seat::recovery` does.
@@ -177,11 +174,7 @@ impl Producer {
         let name = u8::try_from(number).unwrap();
         // A margin of one ticket: the rings of these models are no longer than two entries.
         let order = OrderWriter::new(bus.clone(), bus.laps(), name, 1, true);
-        Self {
-            lane,
-            writer,
-            order,
-        }
+        Self { lane, writer, order }
     }
 
     /// Writes `count` frames to the lane, if there is room for them.
@@ -206,8 +199,7 @@ impl Producer {
     /// Commits what was written and goes no further: `head` stays.
     fn order(&mut self, count: u64) -> Result<u64, NotCommitted> {
         let (first, lane) = (self.writer.head(), &self.lane);
-        self.order
-            .commit(count, |ticket| Self::record(lane, first, ticket))
+        self.order.commit(count, |ticket| Self::record(lane, first, ticket))
     }
 
     /// Publishes `count` frames if neither the lane nor the ring is full.
@@ -247,9 +239,7 @@ impl Consumer {
             bus: bus.clone(),
             number,
             reader: OrderReader::new(bus.clone(), bus.laps(), ORIGIN, true),
-            lanes: (0..LANES)
-                .map(|lane| LaneReader::new(bus.lane(lane), ORIGIN))
-                .collect(),
+            lanes: (0..LANES).map(|lane| LaneReader::new(bus.lane(lane), ORIGIN)).collect(),
             clock: Cell::new(0),
             seen: Vec::new(),
         }
@@ -305,11 +295,7 @@ impl Consumer {
         for _ in 0..2 {
             let now = || self.clock.replace(self.clock.get() + PATIENCE_MAX_NS);
             match self.reader.next(now) {
-                Next::Run {
-                    ticket,
-                    lane,
-                    count,
-                } => {
+                Next::Run { ticket, lane, count } => {
                     self.read(ticket, lane as usize, count);
                     return true;
                 }
@@ -335,11 +321,7 @@ impl Consumer {
             let position = lane.position();
             // SAFETY: loom proves that nobody writes the slot meanwhile.
             let frame = memory.slots[slot(position)].with(|slot| unsafe { *slot });
-            assert_eq!(
-                frame,
-                payload(number, position),
-                "the frame of another position"
-            );
+            assert_eq!(frame, payload(number, position), "the frame of another position");
             self.seen.push((number, position));
             lane.advance(1);
         }
@@ -352,10 +334,7 @@ impl Consumer {
     fn end(mut self) -> Vec<(usize, u64)> {
         while self.poll() {}
         self.settle();
-        assert_eq!(
-            self.reader.position(),
-            self.bus.0.tail.load(Ordering::Relaxed)
-        );
+        assert_eq!(self.reader.position(), self.bus.0.tail.load(Ordering::Relaxed));
         self.seen
     }
 }
@@ -363,10 +342,7 @@ impl Consumer {
 /// The positions that were seen of one lane, counted from the first ever.
 fn of_lane(seen: &[(usize, u64)], lane: usize) -> Vec<u64> {
     let counted = |(_, position): &(usize, u64)| position.wrapping_sub(ORIGIN);
-    seen.iter()
-        .filter(|(of, _)| *of == lane)
-        .map(counted)
-        .collect()
+    seen.iter().filter(|(of, _)| *of == lane).map(counted).collect()
 }
 
 /// Asserts that a lane was seen from its beginning to its head, each frame once and in order.

@@ -40,13 +40,7 @@ pub(crate) struct OrderReader<M> {
 impl<M: OrderWords> OrderReader<M> {
     /// Reads from `ticket` on.
     pub(crate) fn new(words: M, laps: Laps, ticket: u64, gated: bool) -> Self {
-        Self {
-            words,
-            laps,
-            next: ticket,
-            hole_since_ns: None,
-            gated,
-        }
+        Self { words, laps, next: ticket, hole_since_ns: None, gated }
     }
 
     /// The next ticket to look at.
@@ -71,11 +65,7 @@ impl<M: OrderWords> OrderReader<M> {
                 cmp::Ordering::Equal if entry.is_tomb() => self.passed(),
                 cmp::Ordering::Equal => {
                     let (lane, count) = (entry.lane(), entry.run());
-                    return Next::Run {
-                        ticket: self.next,
-                        lane,
-                        count,
-                    };
+                    return Next::Run { ticket: self.next, lane, count };
                 }
                 cmp::Ordering::Greater => return Next::Lapped,
                 cmp::Ordering::Less => {
@@ -144,10 +134,7 @@ impl<M: OrderWords> OrderReader<M> {
         // ORDERING: release, pairs with the acquire load of the entry in `recover::head`; a tomb
         // carries no payload, but passes on the cursors that `is_free` looked at. The producer's
         // CAS and this one are on the same word, which alone decides.
-        if slot
-            .compare_exchange(old, tomb, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        {
+        if slot.compare_exchange(old, tomb, Ordering::Release, Ordering::Relaxed).is_ok() {
             // ORDERING: relaxed; a statistic.
             self.words.punches().fetch_add(1, Ordering::Relaxed);
         }
@@ -187,7 +174,5 @@ pub(crate) fn locate(tickets: &[AtomicU64], from: u64, count: u64, ticket: u64) 
 pub(crate) fn recorded(tickets: &[AtomicU64], slot: u64) -> Option<u64> {
     // ORDERING: relaxed; made visible by the acquire load of the entry that names the ticket. In a
     // lossy bus a later lap may show; then it is another ticket.
-    tickets
-        .get(usize::try_from(slot).ok()?)
-        .map(|ticket| ticket.load(Ordering::Relaxed))
+    tickets.get(usize::try_from(slot).ok()?).map(|ticket| ticket.load(Ordering::Relaxed))
 }

@@ -82,22 +82,11 @@ fn runs_come_in_ticket_order_over_many_laps() {
             a.commit(round + 1, |_| {}).unwrap();
             b.commit(7, |_| {}).unwrap();
             let first = reader.position();
-            let run = Next::Run {
-                ticket: first,
-                lane: 3,
-                count: round + 1,
-            };
+            let run = Next::Run { ticket: first, lane: 3, count: round + 1 };
             assert_eq!(reader.next(|| 0), run);
             reader.passed();
             let ticket = first.wrapping_add(1);
-            assert_eq!(
-                reader.next(|| 0),
-                Next::Run {
-                    ticket,
-                    lane: 200,
-                    count: 7
-                }
-            );
+            assert_eq!(reader.next(|| 0), Next::Run { ticket, lane: 200, count: 7 });
             reader.passed();
             assert_eq!(reader.next(|| 0), Next::Empty);
         }
@@ -115,14 +104,7 @@ fn hole_is_punched_after_the_patience_and_not_before() {
     now.set(1_000 + PATIENCE_NS - 1);
     assert_eq!(reader.next(|| now.get()), Next::Hole);
     now.set(1_000 + PATIENCE_NS);
-    assert_eq!(
-        reader.next(|| now.get()),
-        Next::Run {
-            ticket: 1,
-            lane: 1,
-            count: 1
-        }
-    );
+    assert_eq!(reader.next(|| now.get()), Next::Run { ticket: 1, lane: 1, count: 1 });
     assert_eq!(heap.punches.load(Ordering::Relaxed), 1);
 }
 
@@ -142,14 +124,7 @@ fn punched_producer_takes_another_ticket_for_the_same_frames() {
     assert_eq!(heap.writer(9).commit(5, record), Ok(2));
     assert_eq!(tickets.take(), [0, 1, 2]);
     let mut reader = heap.reader(0);
-    assert_eq!(
-        reader.next(|| 0),
-        Next::Run {
-            ticket: 2,
-            lane: 9,
-            count: 5
-        }
-    );
+    assert_eq!(reader.next(|| 0), Next::Run { ticket: 2, lane: 9, count: 5 });
     assert_eq!(
         heap.patience_ns.load(Ordering::Relaxed),
         PATIENCE_NS,
@@ -210,11 +185,7 @@ fn hole_is_not_punched_while_a_consumer_behind_needs_its_entry() {
     };
     assert_eq!((impatient(), impatient()), (Next::Hole, Next::Hole));
     let mut far = heap.reader(0);
-    let first = Next::Run {
-        ticket: 0,
-        lane: 1,
-        count: 1,
-    };
+    let first = Next::Run { ticket: 0, lane: 1, count: 1 };
     assert_eq!(far.next(|| 0), first);
     far.passed();
     far.release(&heap.cursors[1]);

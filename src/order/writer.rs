@@ -46,15 +46,7 @@ impl<M: OrderWords> OrderWriter<M> {
     pub(crate) fn new(words: M, laps: Laps, lane: u8, lanes: u32, gated: bool) -> Self {
         // ORDERING: relaxed; credit up to the present tail only, so the first commit looks.
         let limit = words.tail().load(Ordering::Relaxed);
-        Self {
-            words,
-            laps,
-            lane,
-            limit,
-            lanes: lanes.into(),
-            wary: false,
-            gated,
-        }
+        Self { words, laps, lane, limit, lanes: lanes.into(), wary: false, gated }
     }
 
     /// Commits a run of `count` frames, which the caller has written to its lane. `record` is
@@ -80,9 +72,7 @@ impl<M: OrderWords> OrderWriter<M> {
             if self.decide(ticket, count) {
                 if lost > 1 {
                     // ORDERING: relaxed; a hint for how long to wait.
-                    self.words
-                        .patience_ns()
-                        .store(PATIENCE_NS, Ordering::Relaxed);
+                    self.words.patience_ns().store(PATIENCE_NS, Ordering::Relaxed);
                 }
                 return Ok(ticket);
             }
@@ -108,9 +98,7 @@ impl<M: OrderWords> OrderWriter<M> {
         let new = Entry::commit(lap, self.lane, count).word();
         // ORDERING: release, pairs with the acquire load of the entry in `OrderReader::next`; makes
         // the frames and the ticket beside them visible. Failure needs nothing.
-        entry
-            .compare_exchange(old, new, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
+        entry.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// Looks how far the consumers are. `true`: the entry of `ticket` is free.
@@ -155,9 +143,7 @@ impl<M: OrderWords> OrderWriter<M> {
     fn ask_for_patience(&self) {
         // ORDERING: relaxed; a hint for how long to wait.
         let patience = self.words.patience_ns().load(Ordering::Relaxed);
-        let more = patience
-            .saturating_mul(2)
-            .clamp(PATIENCE_NS, PATIENCE_MAX_NS);
+        let more = patience.saturating_mul(2).clamp(PATIENCE_NS, PATIENCE_MAX_NS);
         self.words.patience_ns().store(more, Ordering::Relaxed);
     }
 }

@@ -170,16 +170,10 @@ impl Engine {
     #[inline]
     pub(super) fn check_len(&self, len: usize) -> Result<(), PublishError> {
         if len > self.payload_max {
-            return Err(PublishError::TooLarge {
-                len,
-                max: self.payload_max,
-            });
+            return Err(PublishError::TooLarge { len, max: self.payload_max });
         }
         if !self.event && len != self.payload_max {
-            return Err(PublishError::WrongLength {
-                len,
-                want: self.payload_max,
-            });
+            return Err(PublishError::WrongLength { len, want: self.payload_max });
         }
         Ok(())
     }
@@ -188,10 +182,7 @@ impl Engine {
     #[inline]
     pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
         if count == 0 || count > self.batch_max {
-            return Err(PublishError::BatchSize {
-                frames: count,
-                max: self.batch_max,
-            });
+            return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
         }
         if self.lossless {
             if self.lane.has_room(count) {
@@ -206,16 +197,9 @@ impl Engine {
     #[inline]
     fn grow_staging(&mut self, count: u64) -> Result<(), PublishError> {
         if count > 1 {
-            let too_many = PublishError::BatchSize {
-                frames: count,
-                max: self.batch_max,
-            };
+            let too_many = PublishError::BatchSize { frames: count, max: self.batch_max };
             let frames = usize::try_from(count).map_err(|_| too_many)?;
-            self.staging.grow(
-                frames
-                    .checked_mul(self.data.slots.stride())
-                    .ok_or(too_many)?,
-            );
+            self.staging.grow(frames.checked_mul(self.data.slots.stride()).ok_or(too_many)?);
         }
         Ok(())
     }
@@ -231,9 +215,7 @@ impl Engine {
             return unsafe { self.data.slots.write(position) };
         }
         let stride = self.data.slots.stride();
-        let start = usize::try_from(index)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(stride);
+        let start = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(stride);
         self.staging.bytes_mut(start..start.saturating_add(stride))
     }
 
@@ -246,12 +228,7 @@ impl Engine {
         if event {
             // The length is at most `payload_max`, which is a u32.
             #[allow(clippy::cast_possible_truncation)]
-            let header = FrameHeader {
-                time_ns,
-                len: bytes.len() as u32,
-                kind,
-                flags: 0,
-            };
+            let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
             let _fits = header.write_to_prefix(frame);
         }
         if let Some(to) = frame.get_mut(header_bytes..header_bytes + bytes.len()) {
@@ -272,15 +249,8 @@ impl Engine {
     #[inline]
     pub(super) fn parts(&mut self, index: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
         let (event, header_bytes, payload_max) = (self.event, self.header_bytes, self.payload_max);
-        let (head, rest) = self
-            .frame(index)
-            .split_at_mut_checked(header_bytes)
-            .unwrap_or_default();
-        let header = if event {
-            FrameHeader::mut_from_bytes(head).ok()
-        } else {
-            None
-        };
+        let (head, rest) = self.frame(index).split_at_mut_checked(header_bytes).unwrap_or_default();
+        let header = if event { FrameHeader::mut_from_bytes(head).ok() } else { None };
         (header, rest.get_mut(..payload_max).unwrap_or_default())
     }
 
@@ -341,11 +311,7 @@ impl Engine {
                 let slot = usize::try_from(first.wrapping_add(step) & mask).unwrap_or(usize::MAX);
                 // ORDERING: relaxed; published by the release CAS of the entry, which follows.
                 if let Some(beside) = tickets.get(slot) {
-                    let mark = if step == 0 {
-                        ticket
-                    } else {
-                        order::inside(ticket)
-                    };
+                    let mark = if step == 0 { ticket } else { order::inside(ticket) };
                     beside.store(mark, Ordering::Relaxed);
                 }
             }
@@ -382,11 +348,7 @@ impl Engine {
     fn wake(&self) {
         self.light.barrier();
         // ORDERING: relaxed; the light barrier orders it after the store of head.
-        let sleeping = self
-            .regions
-            .words
-            .sleeping_consumers
-            .load(Ordering::Relaxed);
+        let sleeping = self.regions.words.sleeping_consumers.load(Ordering::Relaxed);
         if sleeping != 0 {
             self.ring(sleeping);
         }
@@ -493,10 +455,7 @@ fn reject(counters: &mut Counters, words: &LaneWords) -> PublishError {
 /// Adds to a counter that only this lane's producer writes.
 fn add(counter: &crate::sync::AtomicU64, amount: u64) {
     // ORDERING: relaxed; a statistic with one writer.
-    counter.store(
-        counter.load(Ordering::Relaxed).wrapping_add(amount),
-        Ordering::Relaxed,
-    );
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
 impl Drop for Engine {

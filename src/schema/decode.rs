@@ -11,16 +11,12 @@ impl Schema {
     /// A payload shorter than the schema gives the fields that it holds completely; bytes
     /// beyond the schema are ignored.
     pub fn decode(&self, payload: &[u8]) -> Vec<(String, Value)> {
-        self.values(payload)
-            .map(|(field, value)| (field.name.clone(), value))
-            .collect()
+        self.values(payload).map(|(field, value)| (field.name.clone(), value)).collect()
     }
 
     /// As [`decode`](Self::decode), as a JSON object.
     pub fn decode_json(&self, payload: &[u8]) -> serde_json::Map<String, serde_json::Value> {
-        self.values(payload)
-            .map(|(field, value)| (field.name.clone(), value.to_json()))
-            .collect()
+        self.values(payload).map(|(field, value)| (field.name.clone(), value.to_json())).collect()
     }
 
     fn values(&self, payload: &[u8]) -> impl Iterator<Item = (&Field, Value)> {
@@ -39,21 +35,14 @@ fn value(field: &Field, slot: &[u8]) -> Value {
     }
     let element_bytes = field.field_type.size_bytes() as usize;
     let elements = slot.chunks_exact(element_bytes);
-    Value::List(
-        elements
-            .map(|element| number(field.field_type, element))
-            .collect(),
-    )
+    Value::List(elements.map(|element| number(field.field_type, element)).collect())
 }
 
 /// One number from its little-endian bytes, of which there are as many as the type has.
 // Truncation to the width of the type is what makes it that type.
 #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
 fn number(field_type: FieldType, bytes: &[u8]) -> Value {
-    let bits = bytes
-        .iter()
-        .rev()
-        .fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
+    let bits = bytes.iter().rev().fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
     match field_type {
         FieldType::U8 | FieldType::U16 | FieldType::U32 | FieldType::U64 | FieldType::Text => {
             Value::U64(bits)

@@ -85,37 +85,19 @@ impl fmt::Display for ValueError {
             Self::WrongType { field, want, value } => {
                 write!(f, "field {field:?} is {want}: {value} is not")
             }
-            Self::OutOfRange {
-                field,
-                value,
-                range,
-            } => {
+            Self::OutOfRange { field, value, range } => {
                 write!(f, "field {field:?}: {value} does not fit, must be {range}")
             }
             Self::WrongCount { field, count, want } => {
                 write!(f, "field {field:?} has {want} elements: {count} were given")
             }
-            Self::TextTooLong {
-                field,
-                bytes,
-                max_bytes,
-            } => {
-                write!(
-                    f,
-                    "field {field:?}: text of {bytes} bytes, at most {max_bytes} fit"
-                )
+            Self::TextTooLong { field, bytes, max_bytes } => {
+                write!(f, "field {field:?}: text of {bytes} bytes, at most {max_bytes} fit")
             }
             Self::NulInText { field } => {
-                write!(
-                    f,
-                    "field {field:?}: text must not contain NUL, which ends it"
-                )
+                write!(f, "field {field:?}: text must not contain NUL, which ends it")
             }
-            Self::ShortPayload {
-                field,
-                bytes,
-                want_bytes,
-            } => write!(
+            Self::ShortPayload { field, bytes, want_bytes } => write!(
                 f,
                 "field {field:?} ends at byte {want_bytes}, but the payload has {bytes} bytes"
             ),
@@ -151,9 +133,7 @@ impl Schema {
     /// The payload is then as it was.
     pub fn set(&self, payload: &mut [u8], assignment: &str) -> Result<(), ValueError> {
         let Some((name, value)) = assignment.split_once('=') else {
-            return Err(ValueError::NotAssignment {
-                text: shown(assignment),
-            });
+            return Err(ValueError::NotAssignment { text: shown(assignment) });
         };
         self.store(payload, name.trim(), &Given::Typed(value))
     }
@@ -162,19 +142,12 @@ impl Schema {
         let Some(field) = self.field(name) else {
             let known = self.fields.iter().filter(|field| !field.is_padding());
             let known: Vec<_> = known.map(|field| field.name.as_str()).collect();
-            return Err(ValueError::UnknownField {
-                field: shown(name),
-                known: known.join(", "),
-            });
+            return Err(ValueError::UnknownField { field: shown(name), known: known.join(", ") });
         };
         let bytes = payload.len();
         let Some(slot) = field.slot_mut(payload) else {
             let want_bytes = field.end_bytes();
-            return Err(ValueError::ShortPayload {
-                field: shown(name),
-                bytes,
-                want_bytes,
-            });
+            return Err(ValueError::ShortPayload { field: shown(name), bytes, want_bytes });
         };
         let bytes = field_bytes(field, slot.len(), given)?;
         slot.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
@@ -271,11 +244,7 @@ fn field_bytes(field: &Field, slot_bytes: usize, given: &Given<'_>) -> Result<Ve
     let element_bytes = field.field_type.size_bytes() as usize;
     let mut slot = Vec::with_capacity(slot_bytes);
     for element in &elements {
-        slot.extend(
-            number_bytes(field, element)?
-                .into_iter()
-                .take(element_bytes),
-        );
+        slot.extend(number_bytes(field, element)?.into_iter().take(element_bytes));
     }
     Ok(slot)
 }
@@ -284,16 +253,10 @@ fn text_bytes(field: &Field, slot_bytes: usize, given: &Given<'_>) -> Result<Vec
     let text = given.text().ok_or_else(|| wrong_type(field, given))?;
     if text.len() > slot_bytes {
         let (field, bytes) = (field.name.clone(), text.len());
-        return Err(ValueError::TextTooLong {
-            field,
-            bytes,
-            max_bytes: slot_bytes,
-        });
+        return Err(ValueError::TextTooLong { field, bytes, max_bytes: slot_bytes });
     }
     if text.contains('\0') {
-        return Err(ValueError::NulInText {
-            field: field.name.clone(),
-        });
+        return Err(ValueError::NulInText { field: field.name.clone() });
     }
     let mut slot = text.as_bytes().to_vec();
     slot.resize(slot_bytes, 0);
@@ -323,11 +286,7 @@ fn float_bits(field: &Field, number: f64, given: &Given<'_>) -> Result<u64, Valu
     }
     let narrow = number as f32;
     if narrow.is_infinite() && number.is_finite() {
-        return Err(out_of_range(
-            field,
-            given,
-            format!("from {:e} to {:e}", f32::MIN, f32::MAX),
-        ));
+        return Err(out_of_range(field, given, format!("from {:e} to {:e}", f32::MIN, f32::MAX)));
     }
     Ok(narrow.to_bits().into())
 }
@@ -342,19 +301,11 @@ fn whole(number: f64) -> Option<i128> {
 
 fn wrong_type(field: &Field, given: &Given<'_>) -> ValueError {
     let (want, value) = (field.type_text(), given.to_string());
-    ValueError::WrongType {
-        field: field.name.clone(),
-        want,
-        value,
-    }
+    ValueError::WrongType { field: field.name.clone(), want, value }
 }
 
 fn out_of_range(field: &Field, given: &Given<'_>, range: String) -> ValueError {
-    ValueError::OutOfRange {
-        field: field.name.clone(),
-        value: given.to_string(),
-        range,
-    }
+    ValueError::OutOfRange { field: field.name.clone(), value: given.to_string(), range }
 }
 
 /// As much of what was given as belongs into a message.

@@ -128,10 +128,7 @@ impl std::fmt::Display for SchemaError {
             ),
             Self::NoFields => f.write_str("schema without fields: at least one is needed"),
             Self::TooManyFields { count } => {
-                write!(
-                    f,
-                    "schema with {count} fields: at most {FIELDS_MAX} are allowed"
-                )
+                write!(f, "schema with {count} fields: at most {FIELDS_MAX} are allowed")
             }
             Self::BadFieldName { field } => write!(
                 f,
@@ -149,10 +146,7 @@ impl std::fmt::Display for SchemaError {
                 "unit of field {field:?}: at most {UNIT_BYTES_MAX} bytes and no control characters"
             ),
             Self::BadNote { field, key } => {
-                write!(
-                    f,
-                    "{key} of field {field:?}: no control characters are allowed"
-                )
+                write!(f, "{key} of field {field:?}: no control characters are allowed")
             }
             Self::Layout(error) => error.fmt(f),
         }
@@ -162,29 +156,16 @@ impl std::fmt::Display for SchemaError {
 impl std::fmt::Display for LayoutError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Misaligned {
-                field,
-                offset_bytes,
-                align_bytes,
-            } => write!(
+            Self::Misaligned { field, offset_bytes, align_bytes } => write!(
                 f,
                 "field {field:?} starts at byte {offset_bytes}: must be a multiple of {align_bytes}"
             ),
-            Self::Overlap {
-                field,
-                offset_bytes,
-                previous,
-                end_bytes,
-            } => write!(
+            Self::Overlap { field, offset_bytes, previous, end_bytes } => write!(
                 f,
                 "field {field:?} starts at byte {offset_bytes}, \
                  but {previous:?} ends at byte {end_bytes}"
             ),
-            Self::Gap {
-                offset_bytes,
-                bytes,
-                before,
-            } => {
+            Self::Gap { offset_bytes, bytes, before } => {
                 let end_bytes = offset_bytes + bytes;
                 write!(
                     f,
@@ -196,22 +177,14 @@ impl std::fmt::Display for LayoutError {
                     None => f.write_str("as the last field"),
                 }
             }
-            Self::PastEnd {
-                field,
-                end_bytes,
-                size_bytes,
-            } => write!(
+            Self::PastEnd { field, end_bytes, size_bytes } => write!(
                 f,
                 "field {field:?} ends at byte {end_bytes}, but the frame has {size_bytes} bytes"
             ),
-            Self::TooLarge { size_bytes } => write!(
-                f,
-                "frame of {size_bytes} bytes: at most {SIZE_BYTES_MAX} are allowed"
-            ),
-            Self::BadAlign {
-                align_bytes,
-                need_bytes,
-            } => write!(
+            Self::TooLarge { size_bytes } => {
+                write!(f, "frame of {size_bytes} bytes: at most {SIZE_BYTES_MAX} are allowed")
+            }
+            Self::BadAlign { align_bytes, need_bytes } => write!(
                 f,
                 "frame alignment {align_bytes}: must be a power of two from \
                  {need_bytes} (its widest field) to {ALIGN_BYTES_MAX}"

@@ -9,22 +9,12 @@ use crate::frame::{FieldDef, Shape};
 
 /// The canonical text of a schema, fields by rising offset, padding left out.
 pub(super) fn layout_text(schema: &Schema) -> String {
-    let mut fields: Vec<_> = schema
-        .fields
-        .iter()
-        .filter(|field| !field.is_padding())
-        .collect();
+    let mut fields: Vec<_> = schema.fields.iter().filter(|field| !field.is_padding()).collect();
     fields.sort_by_key(|field| field.offset_bytes);
     let mut text = format!("size {}\n", schema.size_bytes);
     for field in fields {
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            text,
-            "{} {} {}",
-            field.name,
-            field.type_text(),
-            field.offset_bytes
-        );
+        let _ = writeln!(text, "{} {} {}", field.name, field.type_text(), field.offset_bytes);
     }
     text
 }
@@ -66,10 +56,7 @@ const fn frame(hash: u64, base_bytes: usize, fields: &[FieldDef], outer: Option<
     while let [def, tail @ ..] = rest {
         // Padding is left out with everything in it.
         if !matches!(def.name.as_bytes(), [b'_', ..]) {
-            let path = Path {
-                part: Part::Name(def.name),
-                outer,
-            };
+            let path = Path { part: Part::Name(def.name), outer };
             hash = shape(hash, base_bytes + def.offset_bytes, &def.shape, &path);
         }
         rest = tail;
@@ -89,18 +76,11 @@ const fn shape(hash: u64, offset_bytes: usize, of: &Shape, outer: &Path<'_>) -> 
             place(text(decimal(hash, count), "]"), offset_bytes)
         }
         Shape::Frame(fields) => frame(hash, offset_bytes, fields, Some(outer)),
-        Shape::Array {
-            of,
-            stride_bytes,
-            count,
-        } => {
+        Shape::Array { of, stride_bytes, count } => {
             let mut hash = hash;
             let mut index = 0;
             while index < count {
-                let path = Path {
-                    part: Part::Index(index),
-                    outer: Some(outer),
-                };
+                let path = Path { part: Part::Index(index), outer: Some(outer) };
                 hash = shape(hash, offset_bytes + index * stride_bytes, of, &path);
                 index += 1;
             }
@@ -130,11 +110,7 @@ const fn text(hash: u64, text: &str) -> u64 {
 }
 
 const fn decimal(hash: u64, number: usize) -> u64 {
-    let hash = if number >= 10 {
-        decimal(hash, number / 10)
-    } else {
-        hash
-    };
+    let hash = if number >= 10 { decimal(hash, number / 10) } else { hash };
     // The remainder of a division by ten is a digit.
     #[allow(clippy::cast_possible_truncation)]
     let digit = b'0' + (number % 10) as u8;

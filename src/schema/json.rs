@@ -34,9 +34,7 @@ impl Schema {
     pub fn from_json(document: impl AsRef<[u8]>) -> Result<Self, SchemaError> {
         let document = document.as_ref();
         if document.len() > DOCUMENT_BYTES_MAX {
-            return Err(SchemaError::TooLong {
-                bytes: document.len(),
-            });
+            return Err(SchemaError::TooLong { bytes: document.len() });
         }
         let document: Document = serde_json::from_slice(document).map_err(syntax)?;
         document.try_into()
@@ -50,9 +48,7 @@ impl Schema {
         self.check()?;
         let document = serde_json::to_string(self).map_err(syntax)?;
         if document.len() > DOCUMENT_BYTES_MAX {
-            return Err(SchemaError::TooLong {
-                bytes: document.len(),
-            });
+            return Err(SchemaError::TooLong { bytes: document.len() });
         }
         Ok(document)
     }
@@ -61,9 +57,7 @@ impl Schema {
 // By value, for `map_err`.
 #[allow(clippy::needless_pass_by_value)]
 fn syntax(error: serde_json::Error) -> SchemaError {
-    SchemaError::Syntax {
-        message: error.to_string(),
-    }
+    SchemaError::Syntax { message: error.to_string() }
 }
 
 impl TryFrom<Document> for Schema {
@@ -87,11 +81,7 @@ impl TryFrom<Document> for Schema {
                 None => narrow(end_bytes)?,
             },
             align_bytes: document.align_bytes.unwrap_or_else(|| {
-                fields
-                    .iter()
-                    .map(|field| field.field_type.size_bytes())
-                    .max()
-                    .unwrap_or(1)
+                fields.iter().map(|field| field.field_type.size_bytes()).max().unwrap_or(1)
             }),
             fields,
         };

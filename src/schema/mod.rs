@@ -40,12 +40,7 @@
 //! goes into it. A document from a segment is an allegation: everything here takes hostile input
 //! and answers with an error.
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;
 mod decode;

@@ -47,11 +47,7 @@ impl fmt::Display for Value {
             Self::F64(number) => fmt::Display::fmt(number, f),
             Self::Text(text) if text.contains(char::is_control) => {
                 let escape = |c: char| {
-                    if c.is_control() {
-                        c.escape_default().to_string()
-                    } else {
-                        c.into()
-                    }
+                    if c.is_control() { c.escape_default().to_string() } else { c.into() }
                 };
                 f.pad(&text.chars().map(escape).collect::<String>())
             }

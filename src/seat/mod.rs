@@ -111,10 +111,8 @@ pub(crate) fn byte(role: Role, index: u32) -> u64 {
 }
 
 fn try_lock(file: &File, role: Role, index: u32) -> Result<bool, Error> {
-    lock::try_lock(file, byte(role, index)).map_err(|source| Error::Io {
-        action: "lock a seat",
-        source,
-    })
+    lock::try_lock(file, byte(role, index))
+        .map_err(|source| Error::Io { action: "lock a seat", source })
 }
 
 /// Whether the seat's state says taken.
@@ -128,12 +126,8 @@ fn sit(words: &SeatWords, name: &str) {
     // ORDERING: relaxed for all of them; published by the release store of the state below.
     let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
     words.pid.store(std::process::id(), Ordering::Relaxed);
-    words
-        .uid
-        .store(Uid::effective().as_raw(), Ordering::Relaxed);
-    words
-        .attached_unix_ns
-        .store(clock::unix_ns(), Ordering::Relaxed);
+    words.uid.store(Uid::effective().as_raw(), Ordering::Relaxed);
+    words.attached_unix_ns.store(clock::unix_ns(), Ordering::Relaxed);
     let mut bytes = [0_u8; NAME_BYTES];
     for (to, from) in bytes.iter_mut().zip(cut(name, NAME_BYTES).bytes()) {
         *to = from;
@@ -152,9 +146,7 @@ fn set_free(words: &SeatWords) {
     // ORDERING: relaxed load; only the lock's holder stores here.
     let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
     // ORDERING: release; what was put in order before leaving is visible to who sees it free.
-    words
-        .state
-        .store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
+    words.state.store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
 }
 
 /// Tells whoever watches that a seat was taken, left or given back.
@@ -196,9 +188,7 @@ pub(crate) fn occupant(
 
 /// Everybody who sits in a seat of a role.
 pub(crate) fn participants(segment: &Segment, regions: &Regions, role: Role) -> Vec<Participant> {
-    (0..regions.seats(role))
-        .filter_map(|seat| occupant(segment, regions, role, seat))
-        .collect()
+    (0..regions.seats(role)).filter_map(|seat| occupant(segment, regions, role, seat)).collect()
 }
 
 /// The longest start of `text` that has at most `bytes` bytes and ends between characters.

@@ -43,7 +43,9 @@ fn reclaim_seat(
     role: Role,
     index: u32,
 ) -> Result<Option<Reclaimed>, Error> {
-    let Some(occupant) = super::occupant(segment, regions, role, index) else { return Ok(None) };
+    let Some(occupant) = super::occupant(segment, regions, role, index) else {
+        return Ok(None);
+    };
     if occupant.alive || !super::try_lock(&segment.file, role, index)? {
         return Ok(None);
     }
@@ -90,7 +92,9 @@ fn put_in_order(regions: &Regions, role: Role, index: u32, words: &SeatWords) ->
 }
 
 fn settle_lane(regions: &Regions, lane: u32) -> u64 {
-    let Some(words) = regions.lane(lane) else { return 0 };
+    let Some(words) = regions.lane(lane) else {
+        return 0;
+    };
     if regions.geometry.order_capacity == 0 {
         // ORDERING: relaxed; ordered by the seat's lock.
         return words.head.load(Ordering::Relaxed);

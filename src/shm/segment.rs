@@ -56,9 +56,7 @@ impl Segment {
         let failed = |action| move |source: io::Error| Error::from_io(name, action, source);
         // Cheap and clear before anything is allocated; the link below is what decides.
         if name::path(name).symlink_metadata().is_ok() {
-            return Err(Error::AlreadyExists {
-                name: name.to_owned(),
-            });
+            return Err(Error::AlreadyExists { name: name.to_owned() });
         }
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let file: File = open(SHM_DIR, flags, Mode::S_IRUSR | Mode::S_IWUSR)
@@ -66,26 +64,17 @@ impl Segment {
             .into();
         allocate(&file, name, header.geometry.segment_bytes)?;
         let fixed = header.encode(name, schema);
-        file.write_all_at(fixed.as_bytes(), 0)
-            .map_err(failed("write the header of"))?;
+        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of"))?;
         let after = crate::layout::header::FIXED_BYTES;
-        file.write_all_at(schema, after)
-            .map_err(failed("write the schema of"))?;
+        file.write_all_at(schema, after).map_err(failed("write the schema of"))?;
         for &(offset, word) in words {
-            file.write_all_at(&word.to_le_bytes(), offset)
-                .map_err(failed("write"))?;
+            file.write_all_at(&word.to_le_bytes(), offset).map_err(failed("write"))?;
         }
         grant(&file, name, rights)?;
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         let target = name::path(name);
-        linkat(
-            AT_FDCWD,
-            unnamed.as_str(),
-            AT_FDCWD,
-            &target,
-            LinkatFlags::AT_SYMLINK_FOLLOW,
-        )
-        .map_err(|errno| Error::from_io(name, "name", errno.into()))?;
+        linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
+            .map_err(|errno| Error::from_io(name, "name", errno.into()))?;
         Self::of(file, name)
     }
 
@@ -120,24 +109,16 @@ impl Segment {
         if again.identity == self.identity {
             Ok(again)
         } else {
-            Err(Error::NotFound {
-                name: self.name.clone(),
-            })
+            Err(Error::NotFound { name: self.name.clone() })
         }
     }
 
     fn of(file: File, name: &str) -> Result<Self, Error> {
-        let meta = file
-            .metadata()
-            .map_err(|source| Error::from_io(name, "look at", source))?;
+        let meta = file.metadata().map_err(|source| Error::from_io(name, "look at", source))?;
         if !meta.is_file() {
             return Err(not_regular(name));
         }
-        Ok(Self {
-            file,
-            name: name.to_owned(),
-            identity: (meta.dev(), meta.ino()),
-        })
+        Ok(Self { file, name: name.to_owned(), identity: (meta.dev(), meta.ino()) })
     }
 
     /// Reads and checks the header; returns it with the schema document.
@@ -145,28 +126,19 @@ impl Segment {
     /// # Errors
     /// `Corrupt`, `Incompatible` or `Io`.
     pub(crate) fn header(&self) -> Result<(Header, Vec<u8>), Error> {
-        let corrupt = |reason: String| Error::Corrupt {
-            name: self.name.clone(),
-            reason,
-        };
+        let corrupt = |reason: String| Error::Corrupt { name: self.name.clone(), reason };
         let refused = |error| match error {
             HeaderError::Corrupt(reason) => corrupt(reason),
-            HeaderError::Incompatible(reason) => Error::Incompatible {
-                name: self.name.clone(),
-                reason,
-            },
+            HeaderError::Incompatible(reason) => {
+                Error::Incompatible { name: self.name.clone(), reason }
+            }
         };
         let short = |source: io::Error| match source.kind() {
             io::ErrorKind::UnexpectedEof => corrupt("the file is shorter than a header".to_owned()),
-            _ => Error::Io {
-                action: "read the segment header",
-                source,
-            },
+            _ => Error::Io { action: "read the segment header", source },
         };
         let mut raw = RawHeader::new_zeroed();
-        self.file
-            .read_exact_at(raw.as_mut_bytes(), 0)
-            .map_err(short)?;
+        self.file.read_exact_at(raw.as_mut_bytes(), 0).map_err(short)?;
         let schema_bytes = raw.schema_bytes().map_err(refused)?;
         let mut schema = vec![0; usize::try_from(schema_bytes).unwrap_or(0)];
         let after = crate::layout::header::FIXED_BYTES;
@@ -174,10 +146,7 @@ impl Segment {
         let bytes = self
             .file
             .metadata()
-            .map_err(|source| Error::Io {
-                action: "read the segment's size",
-                source,
-            })?
+            .map_err(|source| Error::Io { action: "read the segment's size", source })?
             .len();
         let header = raw.check(&self.name, &schema, bytes).map_err(refused)?;
         Ok((header, schema))
@@ -203,38 +172,24 @@ pub(crate) fn unlink(name: &str) -> Result<(), Error> {
 /// # Errors
 /// `Io` when the directory cannot be read.
 pub(crate) fn list() -> Result<Vec<String>, Error> {
-    let failed = |source| Error::Io {
-        action: "list shared memory",
-        source,
-    };
+    let failed = |source| Error::Io { action: "list shared memory", source };
     let mut names = Vec::new();
     for entry in fs::read_dir(SHM_DIR).map_err(failed)? {
         let file_name = entry.map_err(failed)?.file_name();
-        let name = file_name
-            .to_str()
-            .and_then(|text| text.strip_prefix(PREFIX));
-        names.extend(
-            name.filter(|name| name::check_name(name).is_ok())
-                .map(str::to_owned),
-        );
+        let name = file_name.to_str().and_then(|text| text.strip_prefix(PREFIX));
+        names.extend(name.filter(|name| name::check_name(name).is_ok()).map(str::to_owned));
     }
     names.sort_unstable();
     Ok(names)
 }
 
 fn not_regular(name: &str) -> Error {
-    Error::Corrupt {
-        name: name.to_owned(),
-        reason: "it is not a regular file".to_owned(),
-    }
+    Error::Corrupt { name: name.to_owned(), reason: "it is not a regular file".to_owned() }
 }
 
 /// Allocates every page now, so that a full /dev/shm is an error here and not a signal later.
 fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
-    let no_space = || Error::NoSpace {
-        name: name.to_owned(),
-        bytes,
-    };
+    let no_space = || Error::NoSpace { name: name.to_owned(), bytes };
     let length = i64::try_from(bytes).map_err(|_| no_space())?;
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, length) {

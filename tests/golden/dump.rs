@@ -27,11 +27,7 @@ const LINE: usize = 16;
 
 /// The dump of a whole segment.
 pub fn dump(format: &Format, bytes: &[u8]) -> String {
-    let mut dump = Dump {
-        format,
-        bytes,
-        text: String::new(),
-    };
+    let mut dump = Dump { format, bytes, text: String::new() };
     dump.header();
     dump.control();
     dump.cursors();
@@ -66,26 +62,14 @@ impl Dump<'_> {
         for row in &self.format.table(table).rows {
             let bytes = &self.bytes[range(base, row)];
             let Some(name) = &row.name else {
-                assert!(
-                    is_zero(bytes),
-                    "reserved bytes at {} of {table} are used",
-                    row.offset
-                );
+                assert!(is_zero(bytes), "reserved bytes at {} of {table} are used", row.offset);
                 let _ = writeln!(self.text, "  {:4} {:4}  (zero)", row.offset, row.bytes);
                 continue;
             };
             let field = (table, name.as_str());
             let masked = MASKED.contains(&field) || (stamped && field == STAMP);
-            let shown = if masked {
-                "..".to_owned()
-            } else {
-                hex(&bytes[..used(bytes)])
-            };
-            let _ = writeln!(
-                self.text,
-                "  {:4} {:4}  {name:18}  {shown}",
-                row.offset, row.bytes
-            );
+            let shown = if masked { "..".to_owned() } else { hex(&bytes[..used(bytes)]) };
+            let _ = writeln!(self.text, "  {:4} {:4}  {name:18}  {shown}", row.offset, row.bytes);
         }
     }
 
@@ -93,13 +77,8 @@ impl Dump<'_> {
     fn raw(&mut self, range: Range<usize>) {
         for (line, bytes) in (0..).zip(self.bytes[range].chunks(LINE)) {
             if !is_zero(bytes) {
-                let _ = writeln!(
-                    self.text,
-                    "  {:4} {:4}  {}",
-                    line * LINE,
-                    bytes.len(),
-                    hex(bytes)
-                );
+                let _ =
+                    writeln!(self.text, "  {:4} {:4}  {}", line * LINE, bytes.len(), hex(bytes));
             }
         }
     }
@@ -108,10 +87,7 @@ impl Dump<'_> {
     fn padding(&self, region: &str) {
         let offset = self.header_number(&format!("{region}_offset"));
         let end = offset + self.header_number(&format!("{region}_bytes"));
-        assert!(
-            is_zero(&self.bytes[end..end.next_multiple_of(4096)]),
-            "bytes after {region}"
-        );
+        assert!(is_zero(&self.bytes[end..end.next_multiple_of(4096)]), "bytes after {region}");
     }
 
     fn header(&mut self) {
@@ -181,10 +157,8 @@ impl Dump<'_> {
     }
 
     fn data(&mut self) {
-        let (stride, capacity) = (
-            self.header_number("stride_bytes"),
-            self.header_number("capacity"),
-        );
+        let (stride, capacity) =
+            (self.header_number("stride_bytes"), self.header_number("capacity"));
         let event = self.header_number("frames") == 0;
         let lane_bytes = self.header_number("lane_bytes");
         let tickets = self.header_number("tickets_offset");
@@ -207,10 +181,7 @@ impl Dump<'_> {
                 self.raw(base + tickets..base + tickets + capacity * 8);
                 end = base + tickets + capacity * 8;
             }
-            assert!(
-                is_zero(&self.bytes[end..base + lane_bytes]),
-                "bytes after lane {lane}"
-            );
+            assert!(is_zero(&self.bytes[end..base + lane_bytes]), "bytes after lane {lane}");
         }
     }
 }
@@ -231,10 +202,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 /// How much of a field is worth showing: all of a number, a text up to its padding.
 fn used(bytes: &[u8]) -> usize {
-    let end = bytes
-        .iter()
-        .rposition(|&byte| byte != 0)
-        .map_or(0, |last| last + 1);
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     end.max(bytes.len().min(8))
 }
 

@@ -16,10 +16,7 @@ use super::tables::Format;
 use busway::{Bus, FrameLayout, OnFull, Role, Schema, Start, Timestamps, Topology, Wait};
 
 fn text(bytes: &[u8]) -> &str {
-    let end = bytes
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(bytes.len());
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     std::str::from_utf8(&bytes[..end]).unwrap()
 }
 
@@ -28,9 +25,7 @@ fn align(value: u64, to: u64) -> u64 {
 }
 
 fn fnv1a64(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Looks until it holds; a bound against hanging, not a measurement.
@@ -49,18 +44,10 @@ fn tables_tile_what_they_describe() {
     for table in &format.tables {
         let mut end = 0;
         for row in &table.rows {
-            assert_eq!(
-                row.offset, end,
-                "table {} has a gap or overlaps: {row:?}",
-                table.name
-            );
+            assert_eq!(row.offset, end, "table {} has a gap or overlaps: {row:?}", table.name);
             end += row.bytes;
         }
-        assert_eq!(
-            end, table.bytes,
-            "table {} does not end where it says",
-            table.name
-        );
+        assert_eq!(end, table.bytes, "table {} does not end where it says", table.name);
     }
 }
 
@@ -103,18 +90,10 @@ fn ordered_bus(format: &Format, seen: &Seen) {
     let start = Start::Position(origin - 5);
     let mut consumer = bus.consumer().name("late").start(start).attach().unwrap();
     early.detach();
-    let mut producers: Vec<_> = (0..66)
-        .map(|lane| {
-            bus.producer()
-                .name(format!("lane-{lane}"))
-                .attach()
-                .unwrap()
-        })
-        .collect();
+    let mut producers: Vec<_> =
+        (0..66).map(|lane| bus.producer().name(format!("lane-{lane}")).attach().unwrap()).collect();
     producers[65].claim_batch(2).unwrap().commit().unwrap();
-    producers[65]
-        .publish_bytes(9, b"seventeen bytes..")
-        .unwrap();
+    producers[65].publish_bytes(9, b"seventeen bytes..").unwrap();
     while producers[3].try_publish_bytes(1, b"x").is_ok() {}
     let mut last = producers.pop().unwrap();
     let position = last.publish_bytes(0x1234, b"last").unwrap();
@@ -175,10 +154,7 @@ fn header(segment: &Segment<'_>, bus: &Bus) {
     assert_eq!(file.len() as u64, info.segment_bytes);
     assert_eq!(&file[512..512 + document.len()], document.as_bytes());
     let checksum = fnv1a64(0xcbf2_9ce4_8422_2325, &file[..504]);
-    assert_eq!(
-        segment.header("checksum"),
-        fnv1a64(checksum, document.as_bytes())
-    );
+    assert_eq!(segment.header("checksum"), fnv1a64(checksum, document.as_bytes()));
     regions(segment, bus, document.len() as u64);
 }
 
@@ -186,23 +162,14 @@ fn header(segment: &Segment<'_>, bus: &Bus) {
 fn regions(segment: &Segment<'_>, bus: &Bus, schema_bytes: u64) {
     let info = bus.info();
     let (lanes, consumers) = (u64::from(info.lanes), u64::from(info.consumers));
-    let frame_header = if info.frames == FrameLayout::Event {
-        16
-    } else {
-        0
-    };
-    let stride = align(
-        frame_header + u64::from(info.payload_bytes),
-        info.align_bytes.into(),
-    );
+    let frame_header = if info.frames == FrameLayout::Event { 16 } else { 0 };
+    let stride = align(frame_header + u64::from(info.payload_bytes), info.align_bytes.into());
     let row = align(64 + 2 * align(lanes * 8, 64), 128);
     let tickets_offset = align(info.capacity_frames * stride, 64);
     let ordered = info.topology == Topology::Ordered;
     let tickets = if ordered { info.capacity_frames * 8 } else { 0 };
     let lane = align(tickets_offset + tickets, 4096);
-    let entries = (2 * lanes * info.capacity_frames)
-        .next_power_of_two()
-        .max(1024);
+    let entries = (2 * lanes * info.capacity_frames).next_power_of_two().max(1024);
     let order = if ordered { entries } else { 0 };
     assert_eq!(segment.header("stride_bytes"), stride);
     assert_eq!(segment.header("row_bytes"), row);
@@ -219,11 +186,7 @@ fn regions(segment: &Segment<'_>, bus: &Bus, schema_bytes: u64) {
         ("data", lanes * lane),
     ] {
         assert_eq!(segment.header(&format!("{region}_offset")), end, "{region}");
-        assert_eq!(
-            segment.header(&format!("{region}_bytes")),
-            bytes,
-            "{region}"
-        );
+        assert_eq!(segment.header(&format!("{region}_bytes")), bytes, "{region}");
         end = align(end + bytes, 4096);
     }
     assert_eq!(segment.header("segment_bytes"), end);
@@ -231,30 +194,16 @@ fn regions(segment: &Segment<'_>, bus: &Bus, schema_bytes: u64) {
 
 fn control(segment: &Segment<'_>, bus: &Bus) {
     assert_eq!(segment.control("consumers"), 0b10);
-    assert_eq!(
-        segment.control("seat_changes"),
-        u64::from(bus.seat_changes())
-    );
+    assert_eq!(segment.control("seat_changes"), u64::from(bus.seat_changes()));
     assert_eq!(segment.control("patience_ns"), 50_000);
-    assert_eq!(
-        segment.control("order_tail"),
-        bus.stat().order.unwrap().tail
-    );
+    assert_eq!(segment.control("order_tail"), bus.stat().order.unwrap().tail);
     for lane in [0, 7, 63, 64, 65] {
-        assert_eq!(
-            segment.lane_bit("producers", lane),
-            lane != 65,
-            "lane {lane}"
-        );
+        assert_eq!(segment.lane_bit("producers", lane), lane != 65, "lane {lane}");
     }
     // A process that ends without a word, and whose seat is given back.
     assert_eq!(segment.control("recoveries"), 0);
     let ended = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "fields::child_attaches_and_aborts",
-            "--nocapture",
-        ])
+        .args(["--exact", "fields::child_attaches_and_aborts", "--nocapture"])
         .env(CHILD, bus.name())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -287,10 +236,7 @@ fn seats(segment: &Segment<'_>, bus: &Bus) {
         assert_eq!(segment.seat(role, seat, "state"), (who.epoch << 8) | 1);
         assert_eq!(segment.seat(role, seat, "pid"), u64::from(who.pid));
         assert_eq!(segment.seat(role, seat, "uid"), u64::from(who.uid));
-        assert_eq!(
-            segment.seat(role, seat, "attached_unix_ns"),
-            who.attached_unix_ns
-        );
+        assert_eq!(segment.seat(role, seat, "attached_unix_ns"), who.attached_unix_ns);
         assert_eq!(text(&segment.bytes("seat", base, "name")), who.name);
         let byte = who.seat + if role == Role::Producer { 0 } else { 256 };
         assert!(segment.is_locked(byte.into()), "{who:?}");
@@ -305,25 +251,16 @@ fn lanes(segment: &Segment<'_>, bus: &Bus) {
     for (lane, stat) in (0..).zip(bus.stat().lanes) {
         assert_eq!(segment.lane(lane, "head"), stat.position);
         let reserve = segment.lane(lane, "reserve").wrapping_sub(stat.position);
-        assert!(
-            reserve <= bus.info().capacity_frames,
-            "reserve runs {reserve} ahead"
-        );
+        assert!(reserve <= bus.info().capacity_frames, "reserve runs {reserve} ahead");
         assert_eq!(segment.lane(lane, "rejected"), stat.rejected);
         assert_eq!(stat.rejected, u64::from(lane == 3));
     }
-    assert_eq!(
-        segment.lane(7, "ticket_at"),
-        bus.info().origin - 1,
-        "nothing published there"
-    );
+    assert_eq!(segment.lane(7, "ticket_at"), bus.info().origin - 1, "nothing published there");
 }
 
 fn cursors(segment: &Segment<'_>, bus: &Bus) {
     let stat = bus.stat();
-    let [consumer] = stat.consumers.as_slice() else {
-        panic!("{:?}", stat.consumers)
-    };
+    let [consumer] = stat.consumers.as_slice() else { panic!("{:?}", stat.consumers) };
     let base = segment.row_base(1);
     let row = |field| segment.number("row", base, field);
     assert_eq!(Some(row("order_cursor")), consumer.order_position);
@@ -331,22 +268,11 @@ fn cursors(segment: &Segment<'_>, bus: &Bus) {
     assert_eq!((row("lost"), consumer.lost), (5, 5));
     let losses = base + 64 + align(u64::from(bus.info().lanes) * 8, 64);
     for (lane, cursor) in (0..).zip(&consumer.lanes) {
-        assert_eq!(
-            segment.word(base + 64 + lane * 8),
-            cursor.position,
-            "lane {lane}"
-        );
+        assert_eq!(segment.word(base + 64 + lane * 8), cursor.position, "lane {lane}");
         assert_eq!(segment.word(losses + lane * 8), cursor.lost, "lane {lane}");
     }
-    assert_ne!(
-        consumer.lanes[65].position,
-        bus.info().origin,
-        "it has read some of them"
-    );
-    assert_eq!(
-        consumer.lanes[0].lost, 5,
-        "it asked for tickets before the first"
-    );
+    assert_ne!(consumer.lanes[65].position, bus.info().origin, "it has read some of them");
+    assert_eq!(consumer.lanes[0].lost, 5, "it asked for tickets before the first");
 }
 
 /// The last frame of lane 65, byte for byte.
@@ -355,17 +281,11 @@ fn frames(segment: &Segment<'_>, position: u64) {
         + 65 * segment.header("lane_bytes")
         + (position & (segment.header("capacity") - 1)) * segment.header("stride_bytes");
     let frame = |field| segment.number("frame", slot, field);
-    assert_eq!(
-        (frame("len"), frame("kind"), frame("flags")),
-        (4, 0x1234, 0)
-    );
+    assert_eq!((frame("len"), frame("kind"), frame("flags")), (4, 0x1234, 0));
     assert_ne!(frame("time_ns"), 0);
     let mut payload = [0; 4];
     let after = segment.format.table("frame").bytes as u64;
-    segment
-        .file
-        .read_exact_at(&mut payload, slot + after)
-        .unwrap();
+    segment.file.read_exact_at(&mut payload, slot + after).unwrap();
     assert_eq!(&payload, b"last");
 }
 
@@ -379,17 +299,9 @@ fn order(segment: &Segment<'_>, bus: &Bus, position: u64, consumer: &mut busway:
     };
     let ticket = segment.lane(65, "ticket");
     assert_eq!(segment.lane(65, "ticket_at"), position);
-    assert_eq!(
-        ticket,
-        segment.control("order_tail") - 1,
-        "it was the last to publish"
-    );
+    assert_eq!(ticket, segment.control("order_tail") - 1, "it was the last to publish");
     assert_eq!(entry(ticket), entry_word(1, 65));
-    assert_eq!(
-        entry(origin),
-        entry_word(2, 65),
-        "the batch of two came first"
-    );
+    assert_eq!(entry(origin), entry_word(2, 65), "the batch of two came first");
     let beside = segment.header("data_offset")
         + 65 * segment.header("lane_bytes")
         + segment.header("tickets_offset")
@@ -399,10 +311,7 @@ fn order(segment: &Segment<'_>, bus: &Bus, position: u64, consumer: &mut busway:
     let hole = segment.control("order_tail");
     let row = segment.format.field("control", "order_tail");
     let tail = segment.header("control_offset") + row.offset as u64;
-    segment
-        .file
-        .write_all_at(&(hole + 1).to_le_bytes(), tail)
-        .unwrap();
+    segment.file.write_all_at(&(hole + 1).to_le_bytes(), tail).unwrap();
     assert_eq!(entry(hole), 0);
     while consumer.poll().unwrap().is_some() {}
     eventually("the hole is punched", || {
@@ -420,11 +329,7 @@ fn entry_word(run: u64, lane: u64) -> u64 {
 
 fn waiting_bus(format: &Format, seen: &Seen) {
     let name = Name::new();
-    let bus = Bus::options()
-        .capacity_frames(2)
-        .lanes(66)
-        .create(&name)
-        .unwrap();
+    let bus = Bus::options().capacity_frames(2).lanes(66).create(&name).unwrap();
     let segment = Segment::open(&name, format, seen);
     let others: Vec<busway::Producer> = (0..65).map(|_| bus.producer().attach().unwrap()).collect();
     let mut producer = bus.producer().wait(Wait::Parking).attach().unwrap();
@@ -437,9 +342,7 @@ fn waiting_bus(format: &Format, seen: &Seen) {
     eventually("a sleeping consumer is rung for", || {
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| consumer.recv().map(|_| ()));
-            eventually("the consumer sleeps", || {
-                segment.control("sleeping_consumers") == 1
-            });
+            eventually("the consumer sleeps", || segment.control("sleeping_consumers") == 1);
             producer.publish_bytes(1, b"wake up").unwrap();
             sleeper.join().unwrap().unwrap();
         });
@@ -450,9 +353,7 @@ fn waiting_bus(format: &Format, seen: &Seen) {
         thread::scope(|scope| {
             let sleeper = scope
                 .spawn(|| (0..3).try_for_each(|_| producer.publish_bytes(1, b"room?").map(|_| ())));
-            eventually("the producer sleeps", || {
-                segment.lane_bit("sleeping_producers", 65)
-            });
+            eventually("the producer sleeps", || segment.lane_bit("sleeping_producers", 65));
             for _ in 0..3 {
                 eventually("a frame is there", || consumer.poll().unwrap().is_some());
                 consumer.release();

@@ -24,24 +24,16 @@ pub struct Segment<'a> {
 
 impl<'a> Segment<'a> {
     pub fn open(name: &Name, format: &'a Format, seen: &'a Seen) -> Self {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(name.path())
-            .unwrap();
+        let file = File::options().read(true).write(true).open(name.path()).unwrap();
         Self { format, file, seen }
     }
 
     /// The bytes of a field of the thing of kind `table` that starts at `base`.
     pub fn bytes(&self, table: &str, base: u64, field: &str) -> Vec<u8> {
         let row = self.format.field(table, field);
-        self.seen
-            .borrow_mut()
-            .insert((table.to_owned(), field.to_owned()));
+        self.seen.borrow_mut().insert((table.to_owned(), field.to_owned()));
         let mut bytes = vec![0; row.bytes];
-        self.file
-            .read_exact_at(&mut bytes, base + row.offset as u64)
-            .unwrap();
+        self.file.read_exact_at(&mut bytes, base + row.offset as u64).unwrap();
         bytes
     }
 
@@ -74,11 +66,7 @@ impl<'a> Segment<'a> {
     }
 
     pub fn seat_base(&self, role: Role, index: u64) -> u64 {
-        let first = if role == Role::Producer {
-            0
-        } else {
-            self.header("lanes")
-        };
+        let first = if role == Role::Producer { 0 } else { self.header("lanes") };
         let control = self.format.table("control").bytes as u64;
         let size = self.format.table("seat").bytes as u64;
         self.header("control_offset") + control + (first + index) * size

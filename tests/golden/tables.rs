@@ -65,18 +65,10 @@ impl Format {
 }
 
 fn heading(rest: &str) -> Table {
-    let (name, rest) = rest
-        .split_once(", ")
-        .expect("a table has a name and a size");
-    let bytes = rest
-        .strip_suffix(" bytes -->")
-        .expect("a table's size is in bytes");
+    let (name, rest) = rest.split_once(", ").expect("a table has a name and a size");
+    let bytes = rest.strip_suffix(" bytes -->").expect("a table's size is in bytes");
     let bytes = bytes.parse().expect("a table's size is a number");
-    Table {
-        name: name.to_owned(),
-        bytes,
-        rows: Vec::new(),
-    }
+    Table { name: name.to_owned(), bytes, rows: Vec::new() }
 }
 
 /// A row of the table, or nothing for its head and its rule.
@@ -85,16 +77,7 @@ fn row(line: &str) -> Option<Row> {
     let offset = cells.next()?.parse().ok()?;
     let bytes = cells.next()?.parse().ok()?;
     let name = cells.next()?;
-    let field = name
-        .strip_prefix('`')
-        .and_then(|name| name.strip_suffix('`'));
-    assert!(
-        field.is_some() || name == "zero",
-        "neither a field nor reserved: {line}"
-    );
-    Some(Row {
-        offset,
-        bytes,
-        name: field.map(str::to_owned),
-    })
+    let field = name.strip_prefix('`').and_then(|name| name.strip_suffix('`'));
+    assert!(field.is_some() || name == "zero", "neither a field nor reserved: {line}");
+    Some(Row { offset, bytes, name: field.map(str::to_owned) })
 }

@@ -16,10 +16,8 @@ fn whole(topology: Topology, on_full: OnFull) {
     let producers = if topology == Topology::Single { 1 } else { 2 };
     let bus = TestBus::of(topology, on_full, producers, CAPACITY.into());
     let total = FRAMES * u64::from(producers);
-    let observer = Worker::attached(&Role::Observe(Observe {
-        bus: bus.name().to_owned(),
-        frames: total,
-    }));
+    let observer =
+        Worker::attached(&Role::Observe(Observe { bus: bus.name().to_owned(), frames: total }));
     let consumer = Worker::attached(&Role::Consume(Consume::new(bus.name())));
     let workers = worker::producers((0..producers).map(|id| Produce {
         batch_max: CAPACITY,
@@ -30,11 +28,7 @@ fn whole(topology: Topology, on_full: OnFull) {
     check(&consumer.report(), &published, on_full);
     let seen = observer.report();
     assert_eq!(seen.faults, [""; 0], "{seen:?}");
-    assert_eq!(
-        (seen.read + seen.lost, seen.ended.as_str()),
-        (total, "all"),
-        "{seen:?}"
-    );
+    assert_eq!((seen.read + seen.lost, seen.ended.as_str()), (total, "all"), "{seen:?}");
 }
 
 #[test]
@@ -65,10 +59,7 @@ fn batch_of_the_whole_ring_is_published_and_one_more_is_refused() {
             let mut consumer = bus.consumer().attach().unwrap();
             let mut producer = bus.producer().attach().unwrap();
             for round in 0..3 {
-                assert_eq!(
-                    producer.claim_batch(16).unwrap().commit().unwrap(),
-                    round * 16
-                );
+                assert_eq!(producer.claim_batch(16).unwrap().commit().unwrap(), round * 16);
                 let mut read = 0;
                 while let Some(frame) = consumer.poll().unwrap() {
                     assert_eq!(frame.position(), round * 16 + read);
@@ -76,10 +67,7 @@ fn batch_of_the_whole_ring_is_published_and_one_more_is_refused() {
                 }
                 assert_eq!((read, consumer.lost()), (16, 0));
             }
-            let want = PublishError::BatchSize {
-                frames: 17,
-                max: 16,
-            };
+            let want = PublishError::BatchSize { frames: 17, max: 16 };
             assert_eq!(producer.claim_batch(17).unwrap_err(), want);
             assert_eq!(producer.position(), 48);
         }
@@ -99,10 +87,7 @@ fn aborted_claims_leave_no_trace() {
                 batch.frame(3).unwrap().payload_mut().fill(0xbb);
                 drop(batch);
                 assert!(consumer.poll().unwrap().is_none());
-                assert_eq!(
-                    producer.publish_bytes(1, &round.to_le_bytes()).unwrap(),
-                    round
-                );
+                assert_eq!(producer.publish_bytes(1, &round.to_le_bytes()).unwrap(), round);
                 let frame = consumer.poll().unwrap().expect("the frame");
                 assert_eq!(frame.payload(), round.to_le_bytes());
                 // A batch as long as the ring needs the frame just read as well.

@@ -13,19 +13,12 @@ const POLICIES: [OnFull; 3] = [OnFull::Block, OnFull::Reject, OnFull::DropOldest
 
 #[test]
 fn consumer_drains_a_detached_lane_and_then_learns_closed() {
-    for (topology, on_full) in TOPOLOGIES
-        .into_iter()
-        .flat_map(|t| POLICIES.map(|p| (t, p)))
-    {
+    for (topology, on_full) in TOPOLOGIES.into_iter().flat_map(|t| POLICIES.map(|p| (t, p))) {
         let bus = TestBus::of(topology, on_full, 1, 8);
         let mut consumer = bus.consumer().attach().unwrap();
         for round in 0..5_u64 {
             let mut producer = bus.producer().attach().unwrap();
-            assert_eq!(
-                (producer.lane(), producer.position()),
-                (0, round * 3),
-                "{topology}"
-            );
+            assert_eq!((producer.lane(), producer.position()), (0, round * 3), "{topology}");
             for number in 0..3 {
                 assert_eq!(producer.publish_bytes(0, &[1]), Ok(round * 3 + number));
             }
@@ -51,10 +44,7 @@ fn lane_of_one_who_left_goes_on_for_the_next_while_others_keep_theirs() {
     second.publish_bytes(2, &[2]).unwrap();
     first.detach();
     let mut third = bus.producer().attach().unwrap();
-    assert_eq!(
-        (third.lane(), third.position(), third.published()),
-        (0, 1, 0)
-    );
+    assert_eq!((third.lane(), third.position(), third.published()), (0, 1, 0));
     third.publish_bytes(3, &[3]).unwrap();
     let mut seen = Vec::new();
     while let Some(frame) = consumer.poll().unwrap() {
@@ -74,17 +64,11 @@ fn lane_is_free_as_soon_as_its_closing_is_seen() {
         let leaving = thread::spawn(move || {
             producer.publish_bytes(0, &[0]).unwrap();
         });
-        assert_eq!(
-            consumer.recv_timeout(PATIENCE).unwrap().unwrap().position(),
-            round
-        );
+        assert_eq!(consumer.recv_timeout(PATIENCE).unwrap().unwrap().position(), round);
         while consumer.poll().is_ok() {
             thread::yield_now();
         }
-        let mut next = bus
-            .producer()
-            .attach()
-            .unwrap_or_else(|error| panic!("{round}: {error}"));
+        let mut next = bus.producer().attach().unwrap_or_else(|error| panic!("{round}: {error}"));
         assert!(next.try_claim().is_ok());
         drop(next);
         leaving.join().unwrap();
@@ -98,33 +82,20 @@ fn drain_says_what_was_left() {
             let bus = TestBus::of(topology, OnFull::Block, 1, 16);
             let mut producer = bus.producer().wait(wait).attach().unwrap();
             producer.publish_bytes(0, &[0]).unwrap();
-            assert_eq!(
-                producer.drain(Duration::ZERO),
-                Drained { left: 0 },
-                "nobody is attached"
-            );
+            assert_eq!(producer.drain(Duration::ZERO), Drained { left: 0 }, "nobody is attached");
             let mut consumer = bus.consumer().attach().unwrap();
             let mut other = bus.consumer().attach().unwrap();
             for _ in 0..10 {
                 producer.publish_bytes(0, &[0]).unwrap();
             }
-            assert_eq!(
-                producer.drain(Duration::from_millis(2)),
-                Drained { left: 10 }
-            );
+            assert_eq!(producer.drain(Duration::from_millis(2)), Drained { left: 10 });
             while other.poll().unwrap().is_some() {}
-            assert_eq!(
-                producer.drain(Duration::from_millis(2)),
-                Drained { left: 10 }
-            );
+            assert_eq!(producer.drain(Duration::from_millis(2)), Drained { left: 10 });
             for _ in 0..4 {
                 consumer.poll().unwrap().unwrap();
             }
             consumer.release();
-            assert_eq!(
-                producer.drain(Duration::from_millis(2)),
-                Drained { left: 6 }
-            );
+            assert_eq!(producer.drain(Duration::from_millis(2)), Drained { left: 6 });
             let reading = thread::spawn(move || {
                 while consumer.poll().unwrap().is_some() {}
                 consumer
@@ -156,10 +127,7 @@ fn removed_bus_is_read_to_its_end_and_takes_nobody_new() {
         // Its only producer is gone by now as well, and may have been first.
         let ended = consumer.recv_timeout(PATIENCE).map(|_| ()).unwrap_err();
         assert!(matches!(ended, PollError::Removed | PollError::Closed));
-        assert_eq!(
-            observer.recv_timeout(PATIENCE).map(|_| ()),
-            Err(PollError::Removed)
-        );
+        assert_eq!(observer.recv_timeout(PATIENCE).map(|_| ()), Err(PollError::Removed));
         assert_eq!(bus.producer().attach().unwrap_err().code(), "not_found");
         assert_eq!(bus.consumer().attach().unwrap_err().code(), "not_found");
         assert_eq!(bus.observer().attach().unwrap_err().code(), "not_found");

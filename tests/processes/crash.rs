@@ -44,9 +44,8 @@ fn endless(bus: &Bus, id: u32) -> (Worker, Confirmed) {
 fn killing(topology: Topology, kills: u32, readers: usize) -> (Vec<Report>, BTreeMap<u32, u64>) {
     let mut random = Random::of_run();
     let bus = TestBus::of(topology, OnFull::Block, 2, 256);
-    let consumers: Vec<Worker> = (0..readers)
-        .map(|_| Worker::attached(&Role::Consume(Consume::new(bus.name()))))
-        .collect();
+    let consumers: Vec<Worker> =
+        (0..readers).map(|_| Worker::attached(&Role::Consume(Consume::new(bus.name())))).collect();
     let (mut survivor, survived) = endless(&bus, 0);
     let mut confirmed = BTreeMap::new();
     for id in 1..=kills {
@@ -69,15 +68,9 @@ fn check_killed(report: &Report, confirmed: &BTreeMap<u32, u64>) {
     for (id, confirmed) in confirmed {
         let seen = report.producers[id];
         assert_eq!(seen.first, 0, "producer {id}");
-        assert!(
-            seen.next >= *confirmed,
-            "producer {id}: {confirmed} confirmed, {seen:?}"
-        );
+        assert!(seen.next >= *confirmed, "producer {id}: {confirmed} confirmed, {seen:?}");
         let most = confirmed + u64::from(BATCH_MAX);
-        assert!(
-            seen.next <= most,
-            "producer {id}: {confirmed} confirmed, {seen:?}"
-        );
+        assert!(seen.next <= most, "producer {id}: {confirmed} confirmed, {seen:?}");
     }
 }
 
@@ -102,10 +95,7 @@ fn single_loses_nothing_committed_when_producers_are_killed() {
             ledger.note(frame);
         }
         let (next, confirmed) = (ledger.producer(id).map_or(0, |seen| seen.next), count.get());
-        assert!(
-            (confirmed..=confirmed + u64::from(BATCH_MAX)).contains(&next),
-            "{next}"
-        );
+        assert!((confirmed..=confirmed + u64::from(BATCH_MAX)).contains(&next), "{next}");
     }
     assert_eq!(ledger.faults, [""; 0]);
     bus.reclaim().unwrap();
@@ -137,16 +127,10 @@ fn dead_producer_is_reclaimed_and_its_frames_stay_readable() {
         victim.kill();
         // A daemon on this host may be faster than this test at any point.
         if let Some(dead) = &bus.stat().lanes[0].producer {
-            assert_eq!(
-                (dead.pid, dead.alive, dead.name.as_str()),
-                (pid, false, "p0")
-            );
+            assert_eq!((dead.pid, dead.alive, dead.name.as_str()), (pid, false, "p0"));
         }
         for reclaimed in bus.reclaim().unwrap() {
-            assert_eq!(
-                (reclaimed.role, reclaimed.pid, reclaimed.seat),
-                (End::Producer, pid, 0)
-            );
+            assert_eq!((reclaimed.role, reclaimed.pid, reclaimed.seat), (End::Producer, pid, 0));
             assert_eq!(reclaimed.position, bus.stat().lanes[0].position);
         }
         until("a free lane", || bus.stat().lanes[0].producer.is_none());
@@ -163,10 +147,7 @@ fn dead_producer_is_reclaimed_and_its_frames_stay_readable() {
                 Err(error) => break error,
             }
         };
-        assert_eq!(
-            (ended, ledger.faults.as_slice()),
-            (PollError::Closed, &[][..])
-        );
+        assert_eq!((ended, ledger.faults.as_slice()), (PollError::Closed, &[][..]));
         // All but what the dead one might have been overwriting.
         assert!(ledger.read() >= 32, "{}", ledger.read());
         assert_eq!(ledger.producer(0).unwrap().next, end);
@@ -179,21 +160,14 @@ fn waiting_consumer_learns_that_the_last_producer_was_killed() {
     for wait in [Wait::Busy, Wait::Yielding, Wait::Parking, Wait::Adaptive] {
         let bus = TestBus::of(Topology::Lanes, OnFull::Block, 1, 64);
         let mut consumer = bus.consumer().wait(wait).attach().unwrap();
-        let role = Produce {
-            linger: true,
-            ..Produce::new(bus.name(), 0, 10)
-        };
+        let role = Produce { linger: true, ..Produce::new(bus.name(), 0, 10) };
         let mut victims = worker::producers([role]);
         assert_eq!(victims[0].published().count, 10);
         victims[0].kill();
         for _ in 0..10 {
             assert!(consumer.recv_timeout(PATIENCE).unwrap().is_some());
         }
-        assert_eq!(
-            consumer.recv_timeout(PATIENCE).map(|_| ()),
-            Err(PollError::Closed),
-            "{wait}"
-        );
+        assert_eq!(consumer.recv_timeout(PATIENCE).map(|_| ()), Err(PollError::Closed), "{wait}");
     }
 }
 

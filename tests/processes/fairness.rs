@@ -17,10 +17,7 @@ fn thousand_a_second_beside_a_flood_keep_their_order_and_lose_nothing() {
         let consumer = Worker::attached(&Role::Consume(Consume::new(bus.name())));
         let flood = Produce::new(bus.name(), 0, u64::MAX);
         let mut flood = Worker::attached(&Role::Produce(flood));
-        let slow = Produce {
-            pace_us: 1000,
-            ..Produce::new(bus.name(), 1, 300)
-        };
+        let slow = Produce { pace_us: 1000, ..Produce::new(bus.name(), 1, 300) };
         let mut slow = Worker::attached(&Role::Produce(slow));
         flood.go();
         slow.go();
@@ -53,9 +50,6 @@ fn frame_beside_full_lanes_waits_for_one_visit_of_each() {
             waited += 1;
         }
         // The rest of the visit that it came into, then the lanes before its own.
-        assert!(
-            waited <= (floods.len() + 1) * VISIT_FRAMES,
-            "{waited} frames came first"
-        );
+        assert!(waited <= (floods.len() + 1) * VISIT_FRAMES, "{waited} frames came first");
     }
 }

@@ -38,20 +38,11 @@ fn type_of_another_layout_is_refused_and_both_are_named() {
         assert_eq!(error.code(), "schema_mismatch");
         let text = error.to_string();
         assert!(text.contains("point") && text.contains("ticks"), "{text}");
-        assert!(
-            text.contains(&format!("{:016x}", Point::SCHEMA_HASH)),
-            "{text}"
-        );
-        assert!(
-            text.contains(&format!("{:016x}", Ticks::SCHEMA_HASH)),
-            "{text}"
-        );
+        assert!(text.contains(&format!("{:016x}", Point::SCHEMA_HASH)), "{text}");
+        assert!(text.contains(&format!("{:016x}", Ticks::SCHEMA_HASH)), "{text}");
     }
     assert!(bus.participants().is_empty(), "a refusal takes no seat");
-    assert_eq!(
-        Bus::open(bus.name()).unwrap().schema(),
-        Some(&Schema::of::<Point>())
-    );
+    assert_eq!(Bus::open(bus.name()).unwrap().schema(), Some(&Schema::of::<Point>()));
 }
 
 #[test]
@@ -65,28 +56,13 @@ fn untyped_ends_attach_to_any_bus_and_meet_typed_ones() {
         typed_producer.publish(&AT).unwrap();
         assert_eq!(typed.poll_value().unwrap(), Some(&AT));
         let frame = raw.poll().unwrap().unwrap();
-        assert_eq!(
-            (frame.payload(), frame.value::<Point>().unwrap()),
-            (AT.as_bytes(), &AT)
-        );
-        let kind = if layout == FrameLayout::Event {
-            Point::KIND
-        } else {
-            0
-        };
-        assert_eq!(
-            (frame.kind(), frame.to_owned().value::<Point>()),
-            (kind, Ok(AT))
-        );
+        assert_eq!((frame.payload(), frame.value::<Point>().unwrap()), (AT.as_bytes(), &AT));
+        let kind = if layout == FrameLayout::Event { Point::KIND } else { 0 };
+        assert_eq!((frame.kind(), frame.to_owned().value::<Point>()), (kind, Ok(AT)));
         raw_producer.publish_bytes(1, AT.as_bytes()).unwrap();
         assert_eq!(typed.poll_value().unwrap(), Some(&AT));
         typed_producer.publish_batch(&[AT, AT, AT]).unwrap();
-        typed_producer
-            .claim()
-            .unwrap()
-            .value_mut::<Point>()
-            .unwrap()
-            .x = 0.0;
+        typed_producer.claim().unwrap().value_mut::<Point>().unwrap().x = 0.0;
         assert_eq!(typed.lag(), 3);
     }
 }
@@ -106,15 +82,9 @@ fn frame_of_another_size_is_not_read_as_the_type() {
 #[test]
 fn type_that_does_not_fit_is_refused() {
     let small = TestBus::new(&Bus::options().payload_bytes(15));
-    assert_eq!(
-        small.producer().attach_typed::<Point>().unwrap_err().code(),
-        "bad_geometry"
-    );
+    assert_eq!(small.producer().attach_typed::<Point>().unwrap_err().code(), "bad_geometry");
     let bare = TestBus::new(&Bus::options().payload_bytes(24).frames(FrameLayout::Bare));
-    assert_eq!(
-        bare.consumer().attach_typed::<Point>().unwrap_err().code(),
-        "bad_geometry"
-    );
+    assert_eq!(bare.consumer().attach_typed::<Point>().unwrap_err().code(), "bad_geometry");
 }
 
 #[test]
@@ -127,10 +97,7 @@ fn payload_has_the_alignment_that_was_asked_for() {
         (FrameLayout::Bare, 64, 64),
     ] {
         for on_full in [OnFull::Block, OnFull::DropOldest] {
-            let options = Bus::options()
-                .frames(layout)
-                .align_bytes(align)
-                .payload_bytes(20);
+            let options = Bus::options().frames(layout).align_bytes(align).payload_bytes(20);
             let bus = TestBus::new(&options.on_full(on_full).capacity_frames(8));
             assert_eq!(bus.info().stride_bytes % align, 0);
             let mut consumer = bus.consumer().attach().unwrap();
@@ -142,11 +109,7 @@ fn payload_has_the_alignment_that_was_asked_for() {
                 claim.commit().unwrap();
                 let frame = consumer.poll().unwrap().unwrap();
                 assert_eq!(frame.payload(), [byte; 20]);
-                assert_eq!(
-                    frame.payload().as_ptr().addr() % payload,
-                    0,
-                    "{layout} {align}"
-                );
+                assert_eq!(frame.payload().as_ptr().addr() % payload, 0, "{layout} {align}");
             }
         }
     }
@@ -154,11 +117,7 @@ fn payload_has_the_alignment_that_was_asked_for() {
 
 #[test]
 fn bare_frames_are_one_slice_of_the_type() {
-    let bus = TestBus::new(
-        &Bus::options()
-            .schema(Schema::of::<Point>())
-            .frames(FrameLayout::Bare),
-    );
+    let bus = TestBus::new(&Bus::options().schema(Schema::of::<Point>()).frames(FrameLayout::Bare));
     let mut consumer = bus.consumer().attach().unwrap();
     let mut producer = bus.producer().attach_typed::<Point>().unwrap();
     producer.publish_batch(&[AT; 10]).unwrap();
@@ -191,10 +150,7 @@ fn header_carries_kind_flags_and_length() {
         for _ in 0..9 {
             producer.claim().unwrap().commit().unwrap();
             let frame = consumer.poll().unwrap().unwrap();
-            assert_eq!(
-                (frame.payload().len(), frame.kind(), frame.flags()),
-                (72, 0, 0)
-            );
+            assert_eq!((frame.payload().len(), frame.kind(), frame.flags()), (72, 0, 0));
         }
     }
 }
@@ -220,10 +176,7 @@ fn stamps_are_off_per_batch_or_per_frame_and_never_go_back() {
                     assert_eq!(times, [0; 5]);
                     continue;
                 }
-                assert!(
-                    times.is_sorted() && before <= times[0] && times[4] <= after,
-                    "{times:?}"
-                );
+                assert!(times.is_sorted() && before <= times[0] && times[4] <= after, "{times:?}");
                 if timestamps == Timestamps::Batch {
                     assert_eq!(times[..4], [times[0]; 4]);
                 }

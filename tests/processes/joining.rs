@@ -31,10 +31,7 @@ fn load(bus: &Bus) -> (Vec<Worker>, Vec<Confirmed>) {
     let workers = worker::producers(roles);
     let deadline = std::time::Instant::now() + PATIENCE;
     while confirmed.iter().any(|count| count.get() == 0) {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "producers that do not begin"
-        );
+        assert!(std::time::Instant::now() < deadline, "producers that do not begin");
         thread::yield_now();
     }
     (workers, confirmed)
@@ -60,10 +57,7 @@ fn join(bus: &Bus, start: Start, confirmed: &[Confirmed]) -> Trace {
     let mut ledger = Ledger::new(Expect::of(bus));
     let all_seen = |ledger: &Ledger| (0..PRODUCERS).all(|id| ledger.producer(id).is_some());
     while ledger.read() < FRAMES || !all_seen(&ledger) {
-        let frame = consumer
-            .recv_timeout(PATIENCE)
-            .unwrap()
-            .expect("producers that go on");
+        let frame = consumer.recv_timeout(PATIENCE).unwrap().expect("producers that go on");
         ledger.note(frame);
     }
     assert_eq!(ledger.faults, [""; 0]);
@@ -71,10 +65,7 @@ fn join(bus: &Bus, start: Start, confirmed: &[Confirmed]) -> Trace {
         let first = ledger.producer(id).unwrap().first;
         // Beyond what was confirmed, one batch may have been published before the attach returned.
         let bound = after + u64::from(BATCH_MAX);
-        assert!(
-            first <= bound,
-            "{first} is the first of producer {id}, {after} was confirmed"
-        );
+        assert!(first <= bound, "{first} is the first of producer {id}, {after} was confirmed");
     }
     ledger.trace
 }
@@ -93,15 +84,8 @@ fn join_under_load(topology: Topology, start: Start) {
     assert_eq!(witness.read(), published);
     if topology == Topology::Ordered {
         for trace in traces {
-            let from = witness
-                .trace
-                .iter()
-                .position(|seen| *seen == trace[0])
-                .expect("the first");
-            assert!(
-                witness.trace[from..].starts_with(&trace),
-                "another order from {from}"
-            );
+            let from = witness.trace.iter().position(|seen| *seen == trace[0]).expect("the first");
+            assert!(witness.trace[from..].starts_with(&trace), "another order from {from}");
         }
     }
 }
@@ -145,11 +129,7 @@ fn joiner_of_a_lossy_bus_under_load_sees_whole_frames_in_order() {
                     .filter_map(|id| ledger.producer(id))
                     .map(|seen| seen.next - seen.first - seen.read)
                     .sum();
-                assert!(
-                    gaps <= consumer.lost(),
-                    "{gaps} missing, {} lost",
-                    consumer.lost()
-                );
+                assert!(gaps <= consumer.lost(), "{gaps} missing, {} lost", consumer.lost());
             }
             drop(confirmed);
         }
@@ -165,27 +145,16 @@ fn positions_are_where_a_reader_starts_and_what_is_gone_is_counted() {
             producer.publish_bytes(0, &[byte]).unwrap();
         }
         // Positions 6 to 9 are held. What is asked for, what is read first, what is lost.
-        for (wanted, first, lost) in [
-            (8, Some(8), 0),
-            (3, Some(6), 3),
-            (10, None, 0),
-            (99, None, 0),
-        ] {
+        for (wanted, first, lost) in
+            [(8, Some(8), 0), (3, Some(6), 3), (10, None, 0), (99, None, 0)]
+        {
             let start = Start::Position(wanted);
             let mut consumer = bus.consumer().start(start).attach().unwrap();
             let mut observer = bus.observer().start(start).attach().unwrap();
             let seen = consumer.poll().unwrap().map(|frame| frame.position());
-            assert_eq!(
-                (seen, consumer.lost()),
-                (first, lost),
-                "{topology} from {wanted}"
-            );
+            assert_eq!((seen, consumer.lost()), (first, lost), "{topology} from {wanted}");
             let seen = observer.poll().unwrap().map(|frame| frame.position());
-            assert_eq!(
-                (seen, observer.lost()),
-                (first, lost),
-                "{topology} from {wanted}"
-            );
+            assert_eq!((seen, observer.lost()), (first, lost), "{topology} from {wanted}");
         }
     }
 }
@@ -196,10 +165,7 @@ fn producer_that_attaches_later_is_seen_with_no_call() {
         let bus = TestBus::of(topology, OnFull::Block, 4, 8);
         let mut consumer = bus.consumer().attach().unwrap();
         let mut observer = bus.observer().attach().unwrap();
-        assert!(
-            consumer.poll().unwrap().is_none(),
-            "no producer yet is not closed"
-        );
+        assert!(consumer.poll().unwrap().is_none(), "no producer yet is not closed");
         let mut producers = Vec::new();
         for number in 0..4_u8 {
             producers.push(bus.producer().attach().unwrap());

@@ -15,20 +15,12 @@ const CAPACITY: u64 = 256;
 /// Runs one combination.
 fn run(topology: Topology, on_full: OnFull, wait: Wait) {
     let producers = if topology == Topology::Single { 1 } else { 3 };
-    let readers = if wait == Wait::Busy && topology != Topology::Ordered {
-        1
-    } else {
-        2
-    };
+    let readers = if wait == Wait::Busy && topology != Topology::Ordered { 1 } else { 2 };
     let bus = TestBus::of(topology, on_full, producers, CAPACITY);
     let consumers: Vec<Worker> = (0..readers)
         .map(|index| {
             let batch = if index == 0 { 1 } else { 40 };
-            Worker::attached(&Role::Consume(Consume {
-                wait,
-                batch,
-                ..Consume::new(bus.name())
-            }))
+            Worker::attached(&Role::Consume(Consume { wait, batch, ..Consume::new(bus.name()) }))
         })
         .collect();
     let workers = worker::producers((0..producers).map(|id| Produce {
@@ -43,11 +35,7 @@ fn run(topology: Topology, on_full: OnFull, wait: Wait) {
         check(report, &published, on_full);
     }
     if topology == Topology::Ordered && on_full.is_lossless() {
-        assert!(
-            reports
-                .iter()
-                .all(|report| report.trace_hash == reports[0].trace_hash)
-        );
+        assert!(reports.iter().all(|report| report.trace_hash == reports[0].trace_hash));
     }
 }
 
@@ -60,10 +48,7 @@ pub fn check(report: &Report, published: &[Published], on_full: OnFull) {
         *per_lane.entry(producer.lane).or_default() += producer.count;
         if on_full.is_lossless() {
             let seen = report.producers[&producer.id];
-            assert_eq!(
-                (seen.first, seen.next, seen.read),
-                (0, producer.count, producer.count)
-            );
+            assert_eq!((seen.first, seen.next, seen.read), (0, producer.count, producer.count));
         }
     }
     for (lane, count) in per_lane {

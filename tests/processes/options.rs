@@ -22,58 +22,25 @@ fn every_number_out_of_range_is_named_with_its_range() {
     let single = || new().topology(Topology::Single);
     let range = "16777216";
     let table: &[(BusOptions, &[&str])] = &[
-        (
-            new().capacity_frames(0),
-            &["capacity 0", "power of two", range],
-        ),
-        (
-            new().capacity_frames(1),
-            &["capacity 1", "power of two", range],
-        ),
-        (
-            new().capacity_frames(3),
-            &["capacity 3", "power of two", range],
-        ),
-        (
-            new().capacity_frames(1 << 25),
-            &["capacity 33554432", range],
-        ),
-        (
-            new().capacity_frames(u64::MAX),
-            &["capacity 18446744073709551615", range],
-        ),
-        (
-            new().capacity_frames(1 << 63),
-            &["capacity 9223372036854775808", range],
-        ),
+        (new().capacity_frames(0), &["capacity 0", "power of two", range]),
+        (new().capacity_frames(1), &["capacity 1", "power of two", range]),
+        (new().capacity_frames(3), &["capacity 3", "power of two", range]),
+        (new().capacity_frames(1 << 25), &["capacity 33554432", range]),
+        (new().capacity_frames(u64::MAX), &["capacity 18446744073709551615", range]),
+        (new().capacity_frames(1 << 63), &["capacity 9223372036854775808", range]),
         (new().payload_bytes(0), &["payload 0", "1 to 1048576"]),
-        (
-            new().payload_bytes((1 << 20) + 1),
-            &["payload 1048577", "1 to 1048576"],
-        ),
-        (
-            new().payload_bytes(u32::MAX),
-            &["payload 4294967295", "1 to 1048576"],
-        ),
+        (new().payload_bytes((1 << 20) + 1), &["payload 1048577", "1 to 1048576"]),
+        (new().payload_bytes(u32::MAX), &["payload 4294967295", "1 to 1048576"]),
         (new().lanes(0), &["lanes 0", "1 to 256"]),
         (new().lanes(257), &["lanes 257", "1 to 256"]),
         (new().lanes(u32::MAX), &["lanes 4294967295", "1 to 256"]),
-        (
-            single().lanes(2),
-            &["lanes 2", "1 on a bus of topology single"],
-        ),
+        (single().lanes(2), &["lanes 2", "1 on a bus of topology single"]),
         (new().consumers(0), &["consumers 0", "1 to 64"]),
         (new().consumers(65), &["consumers 65", "1 to 64"]),
         (new().align_bytes(0), &["alignment 0", "8, 16 or 64"]),
         (new().align_bytes(32), &["alignment 32", "8, 16 or 64"]),
-        (
-            new().size_bytes_max(4096),
-            &["segment size", "at most 4096 bytes"],
-        ),
-        (
-            new().payload_bytes(1 << 20),
-            &["segment size", "at most 1073741824 bytes"],
-        ),
+        (new().size_bytes_max(4096), &["segment size", "at most 4096 bytes"]),
+        (new().payload_bytes(1 << 20), &["segment size", "at most 1073741824 bytes"]),
     ];
     for (options, words) in table {
         refused(options, "bad_geometry", words);
@@ -99,40 +66,16 @@ fn schema_and_payload_have_to_agree() {
     )
     .unwrap();
     let options = || Bus::options().schema(schema.clone());
-    refused(
-        &options().payload_bytes(15),
-        "bad_geometry",
-        &["payload 15", "at least 16"],
-    );
+    refused(&options().payload_bytes(15), "bad_geometry", &["payload 15", "at least 16"]);
     let bare = options().frames(FrameLayout::Bare);
-    refused(
-        &bare.payload_bytes(24),
-        "bad_geometry",
-        &["payload 24", "16 bytes"],
-    );
-    assert_eq!(
-        TestBus::new(&options().payload_bytes(24))
-            .info()
-            .payload_bytes,
-        24
-    );
+    refused(&bare.payload_bytes(24), "bad_geometry", &["payload 24", "16 bytes"]);
+    assert_eq!(TestBus::new(&options().payload_bytes(24)).info().payload_bytes, 24);
 }
 
 #[test]
 fn bad_names_are_refused_at_every_door() {
     let long = "x".repeat(65);
-    for name in [
-        "",
-        ".",
-        ".hidden",
-        "a/b",
-        "../x",
-        "a b",
-        "ä",
-        "a\0b",
-        "a\n",
-        long.as_str(),
-    ] {
+    for name in ["", ".", ".hidden", "a/b", "../x", "a b", "ä", "a\0b", "a\n", long.as_str()] {
         for error in [
             Bus::options().create(name).expect_err(name),
             Bus::open(name).expect_err(name),
@@ -140,10 +83,7 @@ fn bad_names_are_refused_at_every_door() {
         ] {
             assert_eq!(error.code(), "bad_name");
             assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
-            assert!(
-                error.to_string().contains("1 to 64 of a-z A-Z 0-9 . _ -"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("1 to 64 of a-z A-Z 0-9 . _ -"), "{error}");
         }
     }
 }
@@ -159,22 +99,10 @@ fn existing_bus_is_opened_only_on_request_and_only_if_it_is_the_same() {
     assert!(error.to_string().contains(bus.name()));
     let options = options.if_not_exists(true);
     let same = options.create(bus.name()).unwrap();
-    assert_eq!(
-        (same.info().instance, same.stat().published),
-        (bus.info().instance, 1)
-    );
-    let error = options
-        .clone()
-        .capacity_frames(32)
-        .create(bus.name())
-        .unwrap_err();
+    assert_eq!((same.info().instance, same.stat().published), (bus.info().instance, 1));
+    let error = options.clone().capacity_frames(32).create(bus.name()).unwrap_err();
     assert_eq!(error.code(), "differs");
-    assert!(
-        error
-            .to_string()
-            .contains("capacity is 16, asked for is 32"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("capacity is 16, asked for is 32"), "{error}");
     let error = options.payload_bytes(0).create(bus.name()).unwrap_err();
     assert_eq!(error.code(), "bad_geometry");
     assert_eq!(bus.stat().published, 1);
@@ -192,17 +120,9 @@ fn bus_that_shared_memory_cannot_hold_is_refused_and_nothing_is_left() {
         .capacity_frames(capacity)
         .size_bytes_max(u64::MAX);
     assert!(options.size_bytes().unwrap() > whole);
-    let free = || {
-        nix::sys::statvfs::statvfs("/dev/shm")
-            .unwrap()
-            .blocks_free()
-    };
+    let free = || nix::sys::statvfs::statvfs("/dev/shm").unwrap().blocks_free();
     let before = free();
-    refused(
-        &options,
-        "no_space",
-        &["/dev/shm", &options.size_bytes().unwrap().to_string()],
-    );
+    refused(&options, "no_space", &["/dev/shm", &options.size_bytes().unwrap().to_string()]);
     // Others create and remove meanwhile; what this bus would have taken is a multiple of it all.
     assert!(free() >= before / 2);
 }
@@ -210,10 +130,7 @@ fn bus_that_shared_memory_cannot_hold_is_refused_and_nothing_is_left() {
 #[test]
 fn unknown_bus_is_not_found() {
     let name = unique_name();
-    for error in [
-        Bus::open(&name).unwrap_err(),
-        Bus::remove(&name).unwrap_err(),
-    ] {
+    for error in [Bus::open(&name).unwrap_err(), Bus::remove(&name).unwrap_err()] {
         assert_eq!(error.code(), "not_found");
         assert!(matches!(&error, Error::NotFound { name: named } if *named == name));
     }

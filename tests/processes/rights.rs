@@ -21,23 +21,16 @@ fn as_another(options: &BusOptions) -> Option<(TestBus, BTreeMap<String, String>
         return None;
     }
     let bus = TestBus::new(options);
-    let role = Role::Try {
-        bus: bus.name().to_owned(),
-    };
+    let role = Role::Try { bus: bus.name().to_owned() };
     let worker = Worker::start_by(&role, |command| {
         command.uid(NOBODY).gid(NOBODY).current_dir("/");
     });
-    let Note::Codes(codes) = worker.next() else {
-        panic!("no codes")
-    };
+    let Note::Codes(codes) = worker.next() else { panic!("no codes") };
     Some((bus, codes))
 }
 
 fn codes(codes: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    codes
-        .iter()
-        .map(|(door, code)| (door.as_str(), code.as_str()))
-        .collect()
+    codes.iter().map(|(door, code)| (door.as_str(), code.as_str())).collect()
 }
 
 #[test]
@@ -45,11 +38,7 @@ fn other_user_is_refused_by_default() {
     let Some((bus, seen)) = as_another(&Bus::options()) else {
         return;
     };
-    let want = [
-        ("create", "already_exists"),
-        ("open", "permission"),
-        ("remove", "permission"),
-    ];
+    let want = [("create", "already_exists"), ("open", "permission"), ("remove", "permission")];
     assert_eq!(codes(&seen), want);
     assert!(Bus::open(bus.name()).is_ok());
 }
@@ -88,10 +77,7 @@ fn other_user_who_may_write_attaches_and_does_not_remove() {
 fn mode_is_exactly_what_was_asked_for() {
     for mode in [0o600, 0o660, 0o666, 0o777, 0o640] {
         let bus = TestBus::new(&Bus::options().mode(mode));
-        let have = fs::metadata(path_of(bus.name()))
-            .unwrap()
-            .permissions()
-            .mode();
+        let have = fs::metadata(path_of(bus.name())).unwrap().permissions().mode();
         assert_eq!(have & 0o7777, mode);
     }
 }
@@ -102,7 +88,7 @@ fn owner_who_took_the_rights_away_is_refused_like_anybody() {
         return; // root may do anything
     }
     let bus = TestBus::new(&Bus::options());
-    fs::set_permissions(path_of(bus.name()), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path_of(bus.name()), fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(Bus::open(bus.name()).unwrap_err().code(), "permission");
     assert_eq!(bus.producer().attach().unwrap_err().code(), "permission");
 }

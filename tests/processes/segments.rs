@@ -19,16 +19,9 @@ fn refused(name: &str) -> String {
     let name = name.to_owned();
     std::thread::spawn(move || {
         let result = Bus::open(&name);
-        sender.send(
-            result
-                .map(drop)
-                .map_err(|error| (error.code(), error.to_string())),
-        )
+        sender.send(result.map(drop).map_err(|error| (error.code(), error.to_string())))
     });
-    let (code, text) = codes
-        .recv_timeout(PATIENCE)
-        .expect("an answer")
-        .expect_err("no bus");
+    let (code, text) = codes.recv_timeout(PATIENCE).expect("an answer").expect_err("no bus");
     assert!(!text.is_empty());
     code.to_owned()
 }
@@ -48,10 +41,7 @@ fn files_that_are_no_bus_are_corrupt() {
             let file = SegmentFile::new();
             fs::write(&file.path, vec![fill; length]).unwrap();
             assert_eq!(refused(&file.name), "corrupt", "{length} bytes of {fill}");
-            assert_eq!(
-                Bus::options().create(&file.name).unwrap_err().code(),
-                "already_exists"
-            );
+            assert_eq!(Bus::options().create(&file.name).unwrap_err().code(), "already_exists");
             let opened = Bus::options().if_not_exists(true).create(&file.name);
             assert_eq!(opened.unwrap_err().code(), "corrupt");
         }
@@ -74,10 +64,7 @@ fn every_flipped_bit_of_the_header_is_noticed() {
         for bit in 0..8 {
             file.write_all_at(&[byte ^ (1 << bit)], at).unwrap();
             let error = Bus::open(bus.name()).expect_err("a damaged header");
-            assert!(
-                matches!(error.code(), "corrupt" | "incompatible"),
-                "byte {at}: {error}"
-            );
+            assert!(matches!(error.code(), "corrupt" | "incompatible"), "byte {at}: {error}");
         }
         file.write_all_at(&[*byte], at).unwrap();
     }
@@ -104,17 +91,7 @@ fn shorter_or_longer_file_is_corrupt() {
     let path = path_of(bus.name());
     let length = bytes.len() as u64;
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    for wrong in [
-        0,
-        100,
-        511,
-        512,
-        4096,
-        length - 4096,
-        length - 1,
-        length + 1,
-        length * 2,
-    ] {
+    for wrong in [0, 100, 511, 512, 4096, length - 4096, length - 1, length + 1, length * 2] {
         file.set_len(wrong).unwrap();
         assert_eq!(refused(bus.name()), "corrupt", "{wrong} of {length} bytes");
         file.set_len(length).unwrap();
@@ -139,13 +116,7 @@ fn links_directories_and_pipes_are_refused_at_once() {
     fs::create_dir(&directory.path).unwrap();
     assert_eq!(refused(&directory.name), "corrupt");
     let pipe = SegmentFile::new();
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe.path)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("mkfifo").arg(&pipe.path).status().unwrap().success());
     assert_eq!(refused(&pipe.name), "corrupt");
 }
 
@@ -174,10 +145,7 @@ fn scramble(topology: Topology, on_full: OnFull, random: &mut Random) {
             while let Ok(Some(_)) = consumer.poll() {}
         }
     }
-    let file = fs::OpenOptions::new()
-        .write(true)
-        .open(path_of(bus.name()))
-        .unwrap();
+    let file = fs::OpenOptions::new().write(true).open(path_of(bus.name())).unwrap();
     // The header is the first page; the seats' locks are not among the words.
     let words = bus.info().segment_bytes / 8;
     for _ in 0..random.within(1, words / 2) {
@@ -187,44 +155,21 @@ fn scramble(topology: Topology, on_full: OnFull, random: &mut Random) {
             2 => u64::MAX - random.within(0, 40),
             _ => random.next(),
         };
-        file.write_all_at(&word.to_le_bytes(), random.within(512, words - 1) * 8)
-            .unwrap();
+        file.write_all_at(&word.to_le_bytes(), random.within(512, words - 1) * 8).unwrap();
     }
     for _ in 0..15 {
-        let _any = producer
-            .publish_bytes(0, &[2; 72])
-            .map_err(|error| error.to_string());
+        let _any = producer.publish_bytes(0, &[2; 72]).map_err(|error| error.to_string());
         let _any = producer.claim_batch(8).map(|batch| batch.commit().is_ok());
-        let _any = consumer
-            .poll()
-            .map(|frame| frame.map(|frame| frame.payload().len()));
+        let _any = consumer.poll().map(|frame| frame.map(|frame| frame.payload().len()));
         let _any = consumer.poll_batch(9, |run| run.for_each(|frame| drop(frame.to_owned())));
         let _any = observer.poll_batch(9, |run| run.for_each(|frame| drop(frame.to_owned())));
         consumer.release();
     }
-    let _any = (
-        consumer.lag(),
-        consumer.lost(),
-        consumer.order_position(),
-        observer.lag(),
-    );
-    let _any = (
-        producer.drain(Duration::ZERO),
-        bus.stat(),
-        bus.participants(),
-        bus.reclaim(),
-    );
+    let _any = (consumer.lag(), consumer.lost(), consumer.order_position(), observer.lag());
+    let _any = (producer.drain(Duration::ZERO), bus.stat(), bus.participants(), bus.reclaim());
     for start in [Start::Latest, Start::Oldest, Start::Position(random.next())] {
-        let _any = bus
-            .producer()
-            .timeout(soon)
-            .attach()
-            .map(|mut one| one.publish_bytes(0, &[]));
-        let _any = bus
-            .observer()
-            .start(start)
-            .attach()
-            .map(|mut one| one.poll().is_ok());
+        let _any = bus.producer().timeout(soon).attach().map(|mut one| one.publish_bytes(0, &[]));
+        let _any = bus.observer().start(start).attach().map(|mut one| one.poll().is_ok());
         let Ok(mut late) = bus.consumer().start(start).attach() else {
             continue;
         };

@@ -15,10 +15,8 @@ const TOPOLOGIES: [Topology; 3] = [Topology::Single, Topology::Lanes, Topology::
 fn napping(topology: Topology, on_full: OnFull) -> Vec<crate::support::role::Published> {
     let producers = if topology == Topology::Single { 1 } else { 2 };
     let bus = TestBus::of(topology, on_full, producers, 64);
-    let consumer = Worker::attached(&Role::Consume(Consume {
-        nap_every: 64,
-        ..Consume::new(bus.name())
-    }));
+    let consumer =
+        Worker::attached(&Role::Consume(Consume { nap_every: 64, ..Consume::new(bus.name()) }));
     let workers = worker::producers((0..producers).map(|id| Produce::new(bus.name(), id, 3_000)));
     let published: Vec<_> = workers.iter().map(Worker::published).collect();
     check(&consumer.report(), &published, on_full);
@@ -52,11 +50,7 @@ fn reject_refuses_and_what_was_accepted_arrives() {
 fn drop_oldest_never_waits_and_counts_what_a_slow_consumer_lost() {
     for topology in TOPOLOGIES {
         let published = napping(topology, OnFull::DropOldest);
-        assert!(
-            published
-                .iter()
-                .all(|one| one.rejected + one.blocked_count == 0)
-        );
+        assert!(published.iter().all(|one| one.rejected + one.blocked_count == 0));
     }
 }
 
@@ -75,10 +69,7 @@ fn block_with_a_timeout_gives_up_and_has_had_no_effect() {
             assert_eq!(producer.claim().unwrap_err(), PublishError::TimedOut);
             assert_eq!(producer.claim_batch(2).unwrap_err(), PublishError::TimedOut);
             let none = Duration::ZERO;
-            assert_eq!(
-                producer.claim_timeout(none).unwrap_err(),
-                PublishError::TimedOut
-            );
+            assert_eq!(producer.claim_timeout(none).unwrap_err(), PublishError::TimedOut);
             assert_eq!(producer.try_publish_bytes(0, &[9]), Err(PublishError::Full));
             assert_eq!((producer.position(), producer.blocked_count()), (4, 4));
             assert!(producer.blocked_ns() > 0);
@@ -108,9 +99,7 @@ fn full_lane_that_rejects_keeps_its_frames_and_counts() {
         assert_eq!(waited, Err(PublishError::TimedOut));
         assert_eq!((producer.rejected(), bus.stat().lanes[0].rejected), (6, 6));
         let mut seen = Vec::new();
-        while consumer
-            .poll_batch(3, |run| run.for_each(|one| seen.push(one.payload()[0])))
-            .unwrap()
+        while consumer.poll_batch(3, |run| run.for_each(|one| seen.push(one.payload()[0]))).unwrap()
             > 0
         {}
         assert_eq!(seen, [0, 1, 2, 3]);
@@ -135,10 +124,7 @@ fn lapped_reader_reads_most_of_the_ring_and_counts_the_rest() {
             }
             assert_eq!(last, Some(published - 1));
             assert_eq!(consumer.read() + consumer.lost(), published, "{topology}");
-            assert!(
-                consumer.read() >= published.min(64 * 3 / 4),
-                "{topology} {published}"
-            );
+            assert!(consumer.read() >= published.min(64 * 3 / 4), "{topology} {published}");
             while observer.poll().unwrap().is_some() {}
             assert_eq!(observer.read() + observer.lost(), published);
         }

@@ -16,9 +16,8 @@ fn wrap(topology: Topology, on_full: OnFull) {
         let producers = if topology == Topology::Single { 1 } else { 2 };
         let options = options(topology, on_full, producers, capacity).origin(ORIGIN);
         let bus = TestBus::new(&options);
-        let readers: Vec<Worker> = (0..2)
-            .map(|_| Worker::attached(&Role::Consume(Consume::new(bus.name()))))
-            .collect();
+        let readers: Vec<Worker> =
+            (0..2).map(|_| Worker::attached(&Role::Consume(Consume::new(bus.name())))).collect();
         let workers = worker::producers((0..producers).map(|id| Produce {
             batch_max: if id == 0 { 1 } else { capacity as u32 },
             abort_every: 11,
@@ -67,9 +66,8 @@ fn history_across_the_wrap_is_held_whole() {
         let options = options(topology, OnFull::Block, 1, 8).origin(u64::MAX - 2);
         let bus = TestBus::new(&options);
         let mut producer = bus.producer().attach().unwrap();
-        let positions: Vec<u64> = (0..6_u8)
-            .map(|byte| producer.publish_bytes(0, &[byte]).unwrap())
-            .collect();
+        let positions: Vec<u64> =
+            (0..6_u8).map(|byte| producer.publish_bytes(0, &[byte]).unwrap()).collect();
         assert_eq!(positions, [u64::MAX - 2, u64::MAX - 1, u64::MAX, 0, 1, 2]);
         let mut consumer = bus.consumer().start(Start::Oldest).attach().unwrap();
         for (byte, position) in (0..6_u8).zip(positions) {

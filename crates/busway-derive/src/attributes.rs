@@ -26,18 +26,12 @@ pub struct FieldOptions {
 /// Reads the attributes of the struct.
 pub fn of_type(attributes: &[Attribute]) -> Result<TypeOptions> {
     let mut options = TypeOptions::default();
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("frame"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("frame")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("kind") {
                 let literal: LitInt = meta.value()?.parse()?;
                 let kind = literal.base10_parse().map_err(|_| {
-                    Error::new(
-                        literal.span(),
-                        format!("kind {literal}: must be from 0 to 65535"),
-                    )
+                    Error::new(literal.span(), format!("kind {literal}: must be from 0 to 65535"))
                 })?;
                 once(options.kind.replace(kind).is_some(), &meta)
             } else if meta.path.is_ident("name") {
@@ -54,23 +48,14 @@ pub fn of_type(attributes: &[Attribute]) -> Result<TypeOptions> {
 
 /// Reads the attributes and docs of a field.
 pub fn of_field(attributes: &[Attribute]) -> Result<FieldOptions> {
-    let mut options = FieldOptions {
-        doc: first_paragraph(attributes),
-        ..FieldOptions::default()
-    };
+    let mut options = FieldOptions { doc: first_paragraph(attributes), ..FieldOptions::default() };
     let mut unit = None;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("frame"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("frame")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("unit") {
                 let literal: LitStr = meta.value()?.parse()?;
                 if literal.value().contains(char::is_control) {
-                    return Err(Error::new(
-                        literal.span(),
-                        "a unit has no control characters",
-                    ));
+                    return Err(Error::new(literal.span(), "a unit has no control characters"));
                 }
                 once(unit.replace(literal.value()).is_some(), &meta)
             } else if meta.path.is_ident("text") {
@@ -87,10 +72,7 @@ pub fn of_field(attributes: &[Attribute]) -> Result<FieldOptions> {
 /// Whether the layout is the one that C has; an error that points at what is not.
 pub fn check_repr(name: &syn::Ident, attributes: &[Attribute]) -> Result<()> {
     let mut is_c = false;
-    for attribute in attributes
-        .iter()
-        .filter(|attribute| attribute.path().is_ident("repr"))
-    {
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("repr")) {
         attribute.parse_nested_meta(|meta| {
             if meta.path.is_ident("C") {
                 is_c = true;
@@ -120,11 +102,7 @@ pub fn check_repr(name: &syn::Ident, attributes: &[Attribute]) -> Result<()> {
 
 /// An attribute that is given twice is an error.
 fn once(again: bool, meta: &syn::meta::ParseNestedMeta<'_>) -> Result<()> {
-    if again {
-        Err(meta.error("given twice"))
-    } else {
-        Ok(())
-    }
+    if again { Err(meta.error("given twice")) } else { Ok(()) }
 }
 
 /// The rule for names of schemas, which busway's schema module states.
@@ -140,32 +118,18 @@ fn check_name(literal: &LitStr) -> Result<()> {
 
 /// The doc comment up to the first empty line, with single spaces.
 fn first_paragraph(attributes: &[Attribute]) -> String {
-    let lines = attributes
-        .iter()
-        .filter_map(|attribute| match &attribute.meta {
-            syn::Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
-                syn::Expr::Lit(syn::ExprLit {
-                    lit: syn::Lit::Str(text),
-                    ..
-                }) => Some(text.value()),
-                _ => None,
-            },
+    let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
+        syn::Meta::NameValue(meta) if meta.path.is_ident("doc") => match &meta.value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value()),
             _ => None,
-        });
+        },
+        _ => None,
+    });
     let text = lines.collect::<Vec<_>>().join("\n");
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .skip_while(|line| line.is_empty());
-    let paragraph = lines
-        .take_while(|line| !line.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let lines = text.lines().map(str::trim).skip_while(|line| line.is_empty());
+    let paragraph = lines.take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
     let words = paragraph.split(|c: char| c.is_whitespace() || c.is_control());
-    words
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A field's name as tools show it: ASCII, without the `r#` of a raw identifier.

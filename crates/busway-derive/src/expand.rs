@@ -128,10 +128,7 @@ mod tests {
     fn layout_that_may_differ_is_refused() {
         assert_refused("struct Cpu { x: u8 }", "frame `Cpu` needs #[repr(C)]");
         assert_refused("#[repr(align(8))] struct A { x: u8 }", "needs #[repr(C)]");
-        assert_refused(
-            "#[repr(C, packed(2))] struct A { x: u8 }",
-            "cannot be packed",
-        );
+        assert_refused("#[repr(C, packed(2))] struct A { x: u8 }", "cannot be packed");
         assert_refused("#[repr(C)] struct A<T> { x: T }", "cannot be generic");
         assert_refused("#[repr(C)] struct A<'a> { x: &'a u8 }", "cannot be generic");
     }
@@ -151,24 +148,15 @@ mod tests {
     fn attributes_out_of_range_are_refused() {
         let on_type =
             |attribute: &str| format!("#[repr(C)] #[frame({attribute})] struct A {{ x: u8 }}");
-        assert_refused(
-            &on_type("kind = 65536"),
-            "kind 65536: must be from 0 to 65535",
-        );
+        assert_refused(&on_type("kind = 65536"), "kind 65536: must be from 0 to 65535");
         assert_refused(&on_type("kind = \"7\""), "expected integer literal");
         assert_refused(&on_type("kind = 1, kind = 2"), "given twice");
-        assert_refused(
-            &on_type("name = \"a b\""),
-            "name \"a b\": must be 1 to 64 of",
-        );
+        assert_refused(&on_type("name = \"a b\""), "name \"a b\": must be 1 to 64 of");
         assert_refused(&on_type("name = \"\""), "must be 1 to 64 of");
         assert_refused(&on_type("kindd = 7"), "unknown attribute: a frame takes");
         let on_field =
             |attribute: &str| format!("#[repr(C)] struct A {{ #[frame({attribute})] x: u8 }}");
-        assert_refused(
-            &on_field("units = \"ns\""),
-            "unknown attribute: a field takes",
-        );
+        assert_refused(&on_field("units = \"ns\""), "unknown attribute: a field takes");
         assert_refused(&on_field("text, text"), "given twice");
         assert_refused(&on_field("unit = \"\\n\""), "no control characters");
     }

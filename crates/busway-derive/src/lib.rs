@@ -15,7 +15,5 @@ use proc_macro::TokenStream;
 #[proc_macro_derive(Frame, attributes(frame))]
 pub fn derive_frame(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as syn::DeriveInput);
-    expand::frame(&input)
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    expand::frame(&input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

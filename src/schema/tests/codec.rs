@@ -24,24 +24,11 @@ fn values_are_shown_as_people_write_them() {
     for assignment in ["delta=-1,300", "ratio=0.1", "exact=-2.5", "host=a\u{1b}[m"] {
         schema.set(&mut payload, assignment).unwrap();
     }
-    let shown: Vec<_> = schema
-        .decode(&payload)
-        .iter()
-        .map(|(_, v)| v.to_string())
-        .collect();
-    assert_eq!(
-        shown,
-        ["0", "[-1, 300]", "0", "0.1", "0", "-2.5", "a\\u{1b}[m"]
-    );
-    assert_eq!(
-        format!("{:>5}|{:<4}|", Value::U64(7), Value::Text("a".into())),
-        "    7|a   |"
-    );
+    let shown: Vec<_> = schema.decode(&payload).iter().map(|(_, v)| v.to_string()).collect();
+    assert_eq!(shown, ["0", "[-1, 300]", "0", "0.1", "0", "-2.5", "a\\u{1b}[m"]);
+    assert_eq!(format!("{:>5}|{:<4}|", Value::U64(7), Value::Text("a".into())), "    7|a   |");
     let broken = fields(&json!([{"name": "t", "type": "text", "count": 4}])).unwrap();
-    assert_eq!(
-        broken.decode(&[b'a', 0xff, 0, b'z'])[0].1,
-        Value::Text("a\u{fffd}".into())
-    );
+    assert_eq!(broken.decode(&[b'a', 0xff, 0, b'z'])[0].1, Value::Text("a\u{fffd}".into()));
 }
 
 #[test]
@@ -70,44 +57,20 @@ fn values_that_do_not_fit_are_refused_with_what_does() {
     assert!(refusal(json!({"delta": [0, -32_769]})).contains("from -32768 to 32767"));
     assert!(refusal(json!({"time_ns": -1})).contains("from 0 to 18446744073709551615"));
     assert!(refusal(json!({"ratio": 1e39})).contains("from -3.4028235e38 to 3.4028235e38"));
-    assert_eq!(
-        refusal(json!({"small": 1.5})),
-        "field \"small\" is u8: 1.5 is not"
-    );
-    assert_eq!(
-        refusal(json!({"small": "1"})),
-        "field \"small\" is u8: \"1\" is not"
-    );
-    assert_eq!(
-        refusal(json!({"small": null})),
-        "field \"small\" is u8: null is not"
-    );
-    assert_eq!(
-        refusal(json!({"delta": 1})),
-        "field \"delta\" is i16[2]: 1 is not"
-    );
-    assert_eq!(
-        refusal(json!({"delta": [1]})),
-        "field \"delta\" has 2 elements: 1 were given"
-    );
-    assert_eq!(
-        refusal(json!({"host": 1})),
-        "field \"host\" is text[8]: 1 is not"
-    );
+    assert_eq!(refusal(json!({"small": 1.5})), "field \"small\" is u8: 1.5 is not");
+    assert_eq!(refusal(json!({"small": "1"})), "field \"small\" is u8: \"1\" is not");
+    assert_eq!(refusal(json!({"small": null})), "field \"small\" is u8: null is not");
+    assert_eq!(refusal(json!({"delta": 1})), "field \"delta\" is i16[2]: 1 is not");
+    assert_eq!(refusal(json!({"delta": [1]})), "field \"delta\" has 2 elements: 1 were given");
+    assert_eq!(refusal(json!({"host": 1})), "field \"host\" is text[8]: 1 is not");
     assert_eq!(
         refusal(json!({"host": "123456789"})),
         "field \"host\": text of 9 bytes, at most 8 fit"
     );
     assert!(refusal(json!({"host": "a\u{0}b"})).contains("NUL"));
     assert!(refusal(json!({"small": [0, "x".repeat(99)]})).len() < 120);
-    assert_eq!(
-        schema.encode(&object(json!({"small": 1e2}))).unwrap()[12],
-        100
-    );
-    assert_eq!(
-        schema.encode(&object(json!({"host": "12345678"}))).unwrap()[32..],
-        *b"12345678"
-    );
+    assert_eq!(schema.encode(&object(json!({"small": 1e2}))).unwrap()[12], 100);
+    assert_eq!(schema.encode(&object(json!({"host": "12345678"}))).unwrap()[32..], *b"12345678");
 }
 
 #[test]
@@ -146,19 +109,12 @@ fn typed_assignments_are_read_or_leave_the_payload_alone() {
         "host=123456789",
         "nothing=1",
     ] {
-        assert!(
-            schema.set(&mut payload, assignment).is_err(),
-            "{assignment}"
-        );
+        assert!(schema.set(&mut payload, assignment).is_err(), "{assignment}");
         assert_eq!(payload, before, "{assignment}");
     }
     assert_eq!(
         schema.set(&mut [0; 39], "host=x").unwrap_err(),
-        ValueError::ShortPayload {
-            field: "host".into(),
-            bytes: 39,
-            want_bytes: 40
-        }
+        ValueError::ShortPayload { field: "host".into(), bytes: 39, want_bytes: 40 }
     );
 }
 

@@ -8,10 +8,7 @@ use super::{field_refusal, fields, refusal, sample};
 #[test]
 fn what_a_document_leaves_out_is_what_c_would_do() {
     let schema = sample();
-    assert_eq!(
-        (schema.size_bytes, schema.align_bytes, schema.kind),
-        (40, 8, 0)
-    );
+    assert_eq!((schema.size_bytes, schema.align_bytes, schema.kind), (40, 8, 0));
     assert_eq!(
         schema.layout_text(),
         "size 40\ntime_ns u64 0\ndelta i16[2] 8\nsmall u8 12\nratio f32 16\nstep i32 20\n\
@@ -73,17 +70,11 @@ fn fields_in_the_wrong_place_are_refused() {
     let overlap = json!([
         {"name": "a", "type": "u32"}, {"name": "b", "type": "u16", "offset_bytes": 2}
     ]);
-    assert_eq!(
-        field_refusal(&overlap),
-        "field \"b\" starts at byte 2, but \"a\" ends at byte 4"
-    );
+    assert_eq!(field_refusal(&overlap), "field \"b\" starts at byte 2, but \"a\" ends at byte 4");
     let misaligned = json!([
         {"name": "a", "type": "u16"}, {"name": "b", "type": "u32", "offset_bytes": 2}
     ]);
-    assert_eq!(
-        field_refusal(&misaligned),
-        "field \"b\" starts at byte 2: must be a multiple of 4"
-    );
+    assert_eq!(field_refusal(&misaligned), "field \"b\" starts at byte 2: must be a multiple of 4");
     let one = json!([{"name": "a", "type": "u32"}]);
     assert_eq!(
         refusal(&json!({"name": "t", "size_bytes": 2, "fields": one})),
@@ -105,10 +96,7 @@ fn sizes_beyond_the_limit_are_refused_without_overflow() {
     let most = json!([{"name": "a", "type": "u8", "count": 1_048_576}]);
     assert_eq!(fields(&most).unwrap().size_bytes, 1_048_576);
     let over = json!([{"name": "a", "type": "u8", "count": 1_048_577}]);
-    assert_eq!(
-        field_refusal(&over),
-        "frame of 1048577 bytes: at most 1048576 are allowed"
-    );
+    assert_eq!(field_refusal(&over), "frame of 1048577 bytes: at most 1048576 are allowed");
     let far = json!([
         {"name": "a", "type": "u64", "count": u32::MAX}, {"name": "b", "type": "u64"}
     ]);
@@ -117,26 +105,12 @@ fn sizes_beyond_the_limit_are_refused_without_overflow() {
     assert!(field_refusal(&edge).starts_with("frame of 4294967296 bytes"));
     let huge =
         json!({"name": "t", "size_bytes": u32::MAX, "fields": [{"name": "a", "type": "u8"}]});
-    assert_eq!(
-        refusal(&huge),
-        "frame of 4294967295 bytes: at most 1048576 are allowed"
-    );
+    assert_eq!(refusal(&huge), "frame of 4294967295 bytes: at most 1048576 are allowed");
 }
 
 #[test]
 fn names_counts_and_notes_are_checked() {
-    for name in [
-        "",
-        ".",
-        "a.",
-        ".a",
-        "a..b",
-        "a b",
-        "ä",
-        "a-b",
-        "a\n",
-        &"x".repeat(129),
-    ] {
+    for name in ["", ".", "a.", ".a", "a..b", "a b", "ä", "a-b", "a\n", &"x".repeat(129)] {
         let refusal = field_refusal(&json!([{"name": name, "type": "u8"}]));
         assert!(refusal.starts_with("field name"), "{name:?}: {refusal}");
     }
@@ -149,21 +123,13 @@ fn names_counts_and_notes_are_checked() {
     assert!(field_refusal(&json!([{"name": "a", "type": "u8", "count": 0}])).contains("count"));
     assert!(field_refusal(&json!([{"name": "a", "type": "text"}])).contains("count"));
     assert!(field_refusal(&json!([])).contains("at least one"));
-    for (key, value) in [
-        ("unit", "\u{1b}[2J"),
-        ("doc", "a\nb"),
-        ("unit", &"x".repeat(33)),
-    ] {
+    for (key, value) in [("unit", "\u{1b}[2J"), ("doc", "a\nb"), ("unit", &"x".repeat(33))] {
         let document = json!([{"name": "a", "type": "u8", key: value}]);
         assert!(field_refusal(&document).starts_with(&format!("{key} of field \"a\"")));
     }
-    let many: Vec<_> = (0..=FIELDS_MAX)
-        .map(|index| json!({"name": format!("f{index}"), "type": "u8"}))
-        .collect();
-    assert_eq!(
-        field_refusal(&json!(many)),
-        "schema with 257 fields: at most 256 are allowed"
-    );
+    let many: Vec<_> =
+        (0..=FIELDS_MAX).map(|index| json!({"name": format!("f{index}"), "type": "u8"})).collect();
+    assert_eq!(field_refusal(&json!(many)), "schema with 257 fields: at most 256 are allowed");
     fields(&json!(many[1..])).unwrap();
 }
 
@@ -172,22 +138,13 @@ fn documents_of_another_form_are_refused() {
     let unknown = refusal(&json!({"name": "t", "fields": [], "sise_bytes": 3}));
     assert!(unknown.contains("unknown field `sise_bytes`"), "{unknown}");
     let field = field_refusal(&json!([{"name": "a", "type": "u8", "units": "ns"}]));
-    assert!(
-        field.contains("unknown field `units`, expected one of"),
-        "{field}"
-    );
+    assert!(field.contains("unknown field `units`, expected one of"), "{field}");
     let bad_type = field_refusal(&json!([{"name": "a", "type": "usize"}]));
-    assert!(
-        bad_type.contains("unknown variant `usize`, expected one of `u8`"),
-        "{bad_type}"
-    );
+    assert!(bad_type.contains("unknown variant `usize`, expected one of `u8`"), "{bad_type}");
     assert!(refusal(&json!({"name": "t", "kind": 65_536, "fields": []})).contains("65536"));
     assert!(refusal(&json!({"name": "t"})).contains("missing field `fields`"));
     let long = format!("{{\"name\": \"{}", "x".repeat(DOCUMENT_BYTES_MAX));
-    assert_eq!(
-        Schema::from_json(&long),
-        Err(SchemaError::TooLong { bytes: long.len() })
-    );
+    assert_eq!(Schema::from_json(&long), Err(SchemaError::TooLong { bytes: long.len() }));
     assert!(Schema::from_json([0xff, 0xfe]).is_err());
     assert!(Schema::from_json("[".repeat(DOCUMENT_BYTES_MAX)).is_err());
 }

@@ -8,22 +8,10 @@ use super::{fields, parse, sample};
 
 /// Any number or text field, with its size a multiple of 8 so that no padding is needed.
 fn any_field() -> impl Strategy<Value = (FieldType, Option<u32>)> {
-    let wide = prop_oneof![
-        Just(FieldType::U64),
-        Just(FieldType::I64),
-        Just(FieldType::F64)
-    ];
-    let four = prop_oneof![
-        Just(FieldType::U32),
-        Just(FieldType::I32),
-        Just(FieldType::F32)
-    ];
+    let wide = prop_oneof![Just(FieldType::U64), Just(FieldType::I64), Just(FieldType::F64)];
+    let four = prop_oneof![Just(FieldType::U32), Just(FieldType::I32), Just(FieldType::F32)];
     let two = prop_oneof![Just(FieldType::U16), Just(FieldType::I16)];
-    let one = prop_oneof![
-        Just(FieldType::U8),
-        Just(FieldType::I8),
-        Just(FieldType::Text)
-    ];
+    let one = prop_oneof![Just(FieldType::U8), Just(FieldType::I8), Just(FieldType::Text)];
     prop_oneof![
         wide.clone().prop_map(|field_type| (field_type, None)),
         (wide, 1_u32..4).prop_map(|(field_type, count)| (field_type, Some(count))),
@@ -50,10 +38,7 @@ fn any_schema() -> impl Strategy<Value = Schema> {
 /// Whether every value of the field has one spelling in bytes: a text may hold bytes after its end,
 /// and a NaN bits that JSON does not show.
 fn is_faithful(field: &Field) -> bool {
-    !matches!(
-        field.field_type,
-        FieldType::Text | FieldType::F32 | FieldType::F64
-    )
+    !matches!(field.field_type, FieldType::Text | FieldType::F32 | FieldType::F64)
 }
 
 proptest! {

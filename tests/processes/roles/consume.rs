@@ -11,15 +11,8 @@ use crate::support::role::{Consume, Note, Report};
 
 pub fn run(role: &Consume) {
     let bus = Bus::open(&role.bus).expect("the bus");
-    let mut consumer = bus
-        .consumer()
-        .name("reader")
-        .wait(role.wait)
-        .attach()
-        .expect("a seat");
-    say(&Note::Ready {
-        seat: consumer.seat(),
-    });
+    let mut consumer = bus.consumer().name("reader").wait(role.wait).attach().expect("a seat");
+    say(&Note::Ready { seat: consumer.seat() });
     let report = read_all(&bus, &mut consumer, role);
     say(&Note::Read(report));
 }
@@ -36,11 +29,7 @@ fn read_all(bus: &Bus, consumer: &mut Consumer, role: &Consume) -> Report {
         }
     };
     if ledger.read() != consumer.read() {
-        ledger.fault(format!(
-            "{} read, {} counted",
-            ledger.read(),
-            consumer.read()
-        ));
+        ledger.fault(format!("{} read, {} counted", ledger.read(), consumer.read()));
     }
     let lanes = bus.info().lanes;
     let lost = (0..lanes).map(|lane| consumer.lane_lost(lane)).sum::<u64>();
@@ -63,7 +52,7 @@ fn step(
         let before = ledger.read();
         if role.batch > 1 {
             consumer.poll_batch(role.batch, |frames| {
-                frames.for_each(|frame| ledger.note(frame))
+                frames.for_each(|frame| ledger.note(frame));
             })?;
         } else if let Some(frame) = consumer.poll()? {
             ledger.note(frame);

@@ -23,8 +23,5 @@ pub fn run_if_asked() {
 
 /// Says something to the test.
 fn say(note: &Note) {
-    println!(
-        "{MARK}{}",
-        serde_json::to_string(note).expect("a note as JSON")
-    );
+    println!("{MARK}{}", serde_json::to_string(note).expect("a note as JSON"));
 }

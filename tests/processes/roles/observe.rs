@@ -11,16 +11,9 @@ use crate::support::role::{Note, Observe};
 
 pub fn run(role: &Observe) {
     let bus = Bus::open(&role.bus).expect("the bus");
-    let mut observer = bus
-        .observer()
-        .start(Start::Oldest)
-        .attach()
-        .expect("read permission");
+    let mut observer = bus.observer().start(Start::Oldest).attach().expect("read permission");
     say(&Note::Ready { seat: 0 });
-    let mut ledger = Ledger::new(Expect {
-        lossless: false,
-        ..Expect::of(&bus)
-    });
+    let mut ledger = Ledger::new(Expect { lossless: false, ..Expect::of(&bus) });
     let deadline = Instant::now() + PATIENCE;
     let ended = loop {
         let (read, lost) = (observer.read(), observer.lost());
@@ -41,11 +34,7 @@ pub fn run(role: &Observe) {
     };
     let lanes = bus.info().lanes;
     if ledger.read() != observer.read() {
-        ledger.fault(format!(
-            "{} read, {} counted",
-            ledger.read(),
-            observer.read()
-        ));
+        ledger.fault(format!("{} read, {} counted", ledger.read(), observer.read()));
     }
     let mut report = ledger.report(lanes, observer.lost(), |lane| observer.lane_lost(lane));
     ended.clone_into(&mut report.ended);

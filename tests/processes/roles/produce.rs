@@ -79,12 +79,8 @@ fn attempt(
     sequence: u64,
     count: u16,
 ) -> Result<u64, PublishError> {
-    let mark = |index| Mark {
-        producer: role.id,
-        sequence: sequence + u64::from(index),
-        index,
-        count,
-    };
+    let mark =
+        |index| Mark { producer: role.id, sequence: sequence + u64::from(index), index, count };
     if count == 1 {
         let mut claim = producer.claim()?;
         let len = frame::fill(claim.payload_mut(), mark(0), bare);
@@ -131,10 +127,7 @@ fn orders() -> Arc<AtomicU32> {
 fn wait_for(orders: &AtomicU32, number: u32) {
     let deadline = std::time::Instant::now() + PATIENCE;
     while orders.load(Ordering::Relaxed) < number {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "nobody gives orders any more"
-        );
+        assert!(std::time::Instant::now() < deadline, "nobody gives orders any more");
         std::thread::sleep(Duration::from_micros(200));
     }
 }

@@ -9,11 +9,7 @@ use busway::{Bus, BusOptions, OnFull, Topology};
 /// A name that no other test uses.
 pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!(
-        "t-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("t-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A bus that is removed at the end of the test.
@@ -24,9 +20,7 @@ pub struct TestBus {
 
 impl TestBus {
     pub fn new(options: &BusOptions) -> Self {
-        Self {
-            bus: options.create(&unique_name()).expect("a new bus"),
-        }
+        Self { bus: options.create(&unique_name()).expect("a new bus") }
     }
 
     /// A bus of checkable frames.

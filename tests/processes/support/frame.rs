@@ -46,9 +46,7 @@ pub fn fill(payload: &mut [u8], mark: Mark, bare: bool) -> usize {
 /// Checks a frame and returns what it says.
 pub fn check(payload: &[u8], payload_bytes: usize, bare: bool) -> Result<Mark, String> {
     let word = |at: usize| -> Option<u64> {
-        Some(u64::from_le_bytes(
-            payload.get(at..at + 8)?.try_into().ok()?,
-        ))
+        Some(u64::from_le_bytes(payload.get(at..at + 8)?.try_into().ok()?))
     };
     let (Some(sequence), Some(middle), Some(sum)) = (word(0), word(8), word(16)) else {
         return Err(format!("{} bytes are too few for a frame", payload.len()));

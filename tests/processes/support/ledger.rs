@@ -66,17 +66,11 @@ impl Ledger {
     pub fn note(&mut self, frame: FrameRef<'_>) {
         self.read += 1;
         self.trace.push((frame.lane(), frame.position()));
-        let Expect {
-            bare,
-            payload_bytes,
-            ..
-        } = self.expect;
+        let Expect { bare, payload_bytes, .. } = self.expect;
         match frame::check(frame.payload(), payload_bytes, bare) {
-            Err(fault) => self.fault(format!(
-                "lane {} position {}: {fault}",
-                frame.lane(),
-                frame.position()
-            )),
+            Err(fault) => {
+                self.fault(format!("lane {} position {}: {fault}", frame.lane(), frame.position()))
+            }
             Ok(mark) => {
                 if !bare && frame.kind() != frame::kind(mark) {
                     self.fault(format!("{mark:?} has kind {}", frame.kind()));
@@ -94,17 +88,11 @@ impl Ledger {
             read: 0,
             next: position,
             // As if the batch before had been seen whole, or the beginning of this one.
-            last: Mark {
-                index: mark.index.wrapping_sub(1),
-                ..mark
-            },
+            last: Mark { index: mark.index.wrapping_sub(1), ..mark },
         });
         let gap = position.wrapping_sub(entry.next);
         if gap > 1 << 63 || (lossless && gap > 0) {
-            fault = Some(format!(
-                "lane {lane} goes from {} to {position}",
-                entry.next
-            ));
+            fault = Some(format!("lane {lane} goes from {} to {position}", entry.next));
         }
         let goes_on = mark.producer == entry.last.producer && mark.count == entry.last.count;
         if gap == 0 && mark.index > 0 && !(goes_on && entry.last.index + 1 == mark.index) {
@@ -121,21 +109,16 @@ impl Ledger {
     fn book_producer(&mut self, lane: u32, position: u64, mark: Mark) {
         let lossless = self.expect.lossless;
         let start = position.wrapping_sub(mark.sequence);
-        let book = self
-            .producers
-            .entry(mark.producer)
-            .or_insert(ProducerReport {
-                lane,
-                start,
-                first: mark.sequence,
-                next: mark.sequence,
-                read: 0,
-            });
+        let book = self.producers.entry(mark.producer).or_insert(ProducerReport {
+            lane,
+            start,
+            first: mark.sequence,
+            next: mark.sequence,
+            read: 0,
+        });
         let mut fault = None;
         if book.lane != lane || book.start != start {
-            fault = Some(format!(
-                "{mark:?} stands at lane {lane} position {position}: {book:?}"
-            ));
+            fault = Some(format!("{mark:?} stands at lane {lane} position {position}: {book:?}"));
         } else if mark.sequence < book.next || (lossless && mark.sequence != book.next) {
             fault = Some(format!("{mark:?} comes when {} is next", book.next));
         }
@@ -149,10 +132,7 @@ impl Ledger {
     /// Everything that was published is read: no batch may be half-way. Batches of which the end
     /// was lost are not half-way, so this is for readers that lose nothing.
     pub fn idle(&mut self) {
-        let open = self
-            .lanes
-            .values()
-            .find(|lane| lane.last.index + 1 != lane.last.count);
+        let open = self.lanes.values().find(|lane| lane.last.index + 1 != lane.last.count);
         if let Some(open) = open {
             self.fault(format!("a batch is seen in part: {:?}", open.last));
         }

@@ -23,9 +23,7 @@ impl Random {
             .ok()
             .and_then(|text| text.parse().ok())
             .unwrap_or_else(|| {
-                let age = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 u64::from(age.subsec_nanos()) ^ (u64::from(std::process::id()) << 32)
             });
         println!("BUSWAY_TEST_SEED={seed}");

@@ -67,12 +67,7 @@ pub struct Consume {
 
 impl Consume {
     pub fn new(bus: &str) -> Self {
-        Self {
-            bus: bus.to_owned(),
-            wait: Wait::Adaptive,
-            batch: 1,
-            nap_every: 0,
-        }
+        Self { bus: bus.to_owned(), wait: Wait::Adaptive, batch: 1, nap_every: 0 }
     }
 }
 

@@ -31,25 +31,13 @@ impl Confirmed {
             .open(&path)
             .expect("a new file");
         file.set_len(BYTES.get() as u64).expect("room for a number");
-        Self {
-            base: map(&file),
-            path,
-            owner: true,
-        }
+        Self { base: map(&file), path, owner: true }
     }
 
     /// The number of another process.
     pub fn open(path: &Path) -> Self {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .expect("the file");
-        Self {
-            base: map(&file),
-            path: path.to_owned(),
-            owner: false,
-        }
+        let file = OpenOptions::new().read(true).write(true).open(path).expect("the file");
+        Self { base: map(&file), path: path.to_owned(), owner: false }
     }
 
     pub fn path(&self) -> PathBuf {

@@ -24,9 +24,7 @@ impl Worker {
     /// Starts it and waits until it is attached.
     pub fn attached(role: &Role) -> Self {
         let worker = Self::start(role);
-        let Note::Ready { .. } = worker.next() else {
-            panic!("{role:?} did not get ready")
-        };
+        let Note::Ready { .. } = worker.next() else { panic!("{role:?} did not get ready") };
         worker
     }
 
@@ -59,11 +57,7 @@ impl Worker {
                 }
             }
         });
-        Self {
-            child,
-            orders,
-            notes,
-        }
+        Self { child, orders, notes }
     }
 
     pub fn pid(&self) -> u32 {
@@ -72,9 +66,7 @@ impl Worker {
 
     /// The next thing it says.
     pub fn next(&self) -> Note {
-        self.notes
-            .recv_timeout(PATIENCE)
-            .expect("a worker that goes on")
+        self.notes.recv_timeout(PATIENCE).expect("a worker that goes on")
     }
 
     pub fn published(&self) -> Published {
@@ -122,10 +114,8 @@ impl Drop for Worker {
 
 /// Attaches all producers, then lets all begin.
 pub fn producers(roles: impl IntoIterator<Item = super::role::Produce>) -> Vec<Worker> {
-    let mut workers: Vec<Worker> = roles
-        .into_iter()
-        .map(|role| Worker::attached(&Role::Produce(role)))
-        .collect();
+    let mut workers: Vec<Worker> =
+        roles.into_iter().map(|role| Worker::attached(&Role::Produce(role))).collect();
     workers.iter_mut().for_each(Worker::go);
     workers
 }
