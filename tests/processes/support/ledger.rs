@@ -69,7 +69,7 @@ impl Ledger {
         let Expect { bare, payload_bytes, .. } = self.expect;
         match frame::check(frame.payload(), payload_bytes, bare) {
             Err(fault) => {
-                self.fault(format!("lane {} position {}: {fault}", frame.lane(), frame.position()))
+                self.fault(format!("lane {} position {}: {fault}", frame.lane(), frame.position()));
             }
             Ok(mark) => {
                 if !bare && frame.kind() != frame::kind(mark) {
