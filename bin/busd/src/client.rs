@@ -81,10 +81,7 @@ impl Client {
     /// when nobody listens there.
     pub fn connect(directory: &RuntimeDir) -> Result<Self, ClientError> {
         directory.check().map_err(ClientError::RuntimeDir)?;
-        let client = Self {
-            socket: directory.socket(),
-            runtime: runtime()?,
-        };
+        let client = Self { socket: directory.socket(), runtime: runtime()? };
         client.within(CALL_TIMEOUT, client.open())?;
         Ok(client)
     }
@@ -137,8 +134,7 @@ impl Client {
     pub fn remove_bus(&self, name: &str, force: bool) -> Result<RemovedBus, ClientError> {
         let query = if force { "?force=true" } else { "" };
         let path = format!("/v1/buses/{}{query}", checked(name)?);
-        self.call(Method::DELETE, &path, None::<&()>)
-            .map(|(_, removed)| removed)
+        self.call(Method::DELETE, &path, None::<&()>).map(|(_, removed)| removed)
     }
 
     /// `GET /v1/participants`, or those of one bus.
@@ -161,8 +157,7 @@ impl Client {
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.call(Method::GET, path, None::<&()>)
-            .map(|(_, answer)| answer)
+        self.call(Method::GET, path, None::<&()>).map(|(_, answer)| answer)
     }
 
     fn call<T: DeserializeOwned>(
@@ -171,11 +166,7 @@ impl Client {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<(StatusCode, T), ClientError> {
-        let body = body
-            .map(serde_json::to_vec)
-            .transpose()
-            .map_err(protocol)?
-            .unwrap_or_default();
+        let body = body.map(serde_json::to_vec).transpose().map_err(protocol)?.unwrap_or_default();
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -189,13 +180,10 @@ impl Client {
             return Ok((status, answer));
         }
         match serde_json::from_slice::<ErrorDocument>(&bytes) {
-            Ok(document) => Err(ClientError::Refused {
-                status: status.as_u16(),
-                body: document.error,
-            }),
-            Err(_) => Err(ClientError::Protocol {
-                reason: format!("status {status}"),
-            }),
+            Ok(document) => {
+                Err(ClientError::Refused { status: status.as_u16(), body: document.error })
+            }
+            Err(_) => Err(ClientError::Protocol { reason: format!("status {status}") }),
         }
     }
 
@@ -204,9 +192,8 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let stream = self.open().await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(protocol)?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
         let conversation = tokio::spawn(connection);
         let response = sender.send_request(request).await.map_err(protocol)?;
         let status = response.status();
@@ -219,10 +206,7 @@ impl Client {
     async fn open(&self) -> Result<UnixStream, ClientError> {
         UnixStream::connect(&self.socket)
             .await
-            .map_err(|source| ClientError::Unreachable {
-                socket: self.socket.clone(),
-                source,
-            })
+            .map_err(|source| ClientError::Unreachable { socket: self.socket.clone(), source })
     }
 
     fn within<T>(
@@ -233,10 +217,7 @@ impl Client {
         self.runtime.block_on(async {
             match tokio::time::timeout(time, work).await {
                 Ok(done) => done,
-                Err(_) => Err(ClientError::TimedOut {
-                    socket: self.socket.clone(),
-                    after: time,
-                }),
+                Err(_) => Err(ClientError::TimedOut { socket: self.socket.clone(), after: time }),
             }
         })
     }
@@ -271,10 +252,7 @@ pub fn wait_until_ready(directory: &RuntimeDir, timeout: Duration) -> Result<Cli
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(protocol)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(protocol)
 }
 
 /// A name goes into a path: let nothing through that would be another path.
@@ -283,22 +261,13 @@ fn checked(name: &str) -> Result<&str, ClientError> {
         Ok(()) => Ok(name),
         Err(error) => {
             let (code, message) = (error.code().to_owned(), error.to_string());
-            Err(ClientError::Refused {
-                status: 400,
-                body: ErrorBody {
-                    code,
-                    message,
-                    hint: None,
-                },
-            })
+            Err(ClientError::Refused { status: 400, body: ErrorBody { code, message, hint: None } })
         }
     }
 }
 
 fn protocol(error: impl fmt::Display) -> ClientError {
-    ClientError::Protocol {
-        reason: error.to_string(),
-    }
+    ClientError::Protocol { reason: error.to_string() }
 }
 
 impl ClientError {

@@ -108,18 +108,12 @@ impl Config {
     /// # Errors
     /// When the file cannot be read or does not say what it should.
     pub fn load(named: Option<&Path>) -> Result<Self, ConfigError> {
-        let usual = || {
-            usual_paths(|name| std::env::var_os(name))
-                .into_iter()
-                .find(|p| p.exists())
-        };
+        let usual = || usual_paths(|name| std::env::var_os(name)).into_iter().find(|p| p.exists());
         let Some(path) = named.map(Path::to_owned).or_else(usual) else {
             return Ok(Self::default());
         };
-        let text = read(&path).map_err(|source| ConfigError::Read {
-            path: path.clone(),
-            source,
-        })?;
+        let text =
+            read(&path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
         Self::parse(path, &text)
     }
 
@@ -130,12 +124,7 @@ impl Config {
     pub fn parse(path: PathBuf, text: &str) -> Result<Self, ConfigError> {
         let at = |span: Option<Range<usize>>, message: String| {
             let (line, column) = position(text, span.map_or(0, |span| span.start));
-            ConfigError::Content {
-                path: path.clone(),
-                line,
-                column,
-                message,
-            }
+            ConfigError::Content { path: path.clone(), line, column, message }
         };
         let document: Document = toml::from_str(text)
             .map_err(|error| at(error.span(), error.message().replace('\n', ", ")))?;
@@ -156,11 +145,7 @@ impl Config {
             let (span, wish) = table.into_wish(folder);
             buses.push((line, wish.map_err(|message| at(span, message))?));
         }
-        Ok(Self {
-            path: Some(path),
-            daemon: document.daemon,
-            buses,
-        })
+        Ok(Self { path: Some(path), daemon: document.daemon, buses })
     }
 }
 
@@ -198,10 +183,7 @@ impl BusTable {
                 wish.schema = Some(value);
                 (span, Ok(wish))
             }
-            Err(error) => (
-                span,
-                Err(format!("cannot read schema {}: {error}", path.display())),
-            ),
+            Err(error) => (span, Err(format!("cannot read schema {}: {error}", path.display()))),
         }
     }
 }
@@ -209,32 +191,21 @@ impl BusTable {
 fn read(path: &Path) -> io::Result<String> {
     use io::Read;
     let mut text = String::new();
-    fs::File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)?;
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!(
-            "it is larger than {FILE_BYTES_MAX} bytes"
-        )));
+        return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
     Ok(text)
 }
 
 /// Where a config file is looked for when none is named, best first.
 fn usual_paths(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let set = |name: &str| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let user = set("XDG_CONFIG_HOME")
         .filter(|path| path.is_absolute())
         .or_else(|| set("HOME").map(|home| home.join(".config")));
     let system = PathBuf::from("/etc/busway/busd.toml");
-    user.map(|path| path.join("busway/busd.toml"))
-        .into_iter()
-        .chain([system])
-        .collect()
+    user.map(|path| path.join("busway/busd.toml")).into_iter().chain([system]).collect()
 }
 
 /// Line and column, both from 1, of a byte offset.
@@ -251,17 +222,8 @@ impl fmt::Display for ConfigError {
             Self::Read { path, source } => {
                 write!(f, "cannot read config file {}: {source}", path.display())
             }
-            Self::Content {
-                path,
-                line,
-                column,
-                message,
-            } => {
-                write!(
-                    f,
-                    "{}, line {line}, column {column}: {message}",
-                    path.display()
-                )
+            Self::Content { path, line, column, message } => {
+                write!(f, "{}, line {line}, column {column}: {message}", path.display())
             }
         }
     }

@@ -39,11 +39,7 @@ pub fn ensure(config: &Config) -> Result<Outcome, DeclareError> {
     let mut missing = Vec::new();
     for (line, wish) in &config.buses {
         let name = wish.name.as_str();
-        let failed = |source| DeclareError {
-            line: *line,
-            name: name.to_owned(),
-            source,
-        };
+        let failed = |source| DeclareError { line: *line, name: name.to_owned(), source };
         let options = wish.options().map_err(failed)?;
         options.size_bytes().map_err(failed)?;
         match segment::open(name) {

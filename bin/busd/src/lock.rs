@@ -53,34 +53,23 @@ impl DaemonLock {
     /// [`LockError::Held`] while another daemon runs, [`LockError::Io`] when the file cannot be
     /// created or locked.
     pub fn take(path: &Path) -> Result<Self, LockError> {
-        let io = |source: io::Error| LockError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source: io::Error| LockError::Io { path: path.to_owned(), source };
         for _ in 0..ATTEMPTS_MAX {
             let mut file = open(path).map_err(io)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
-                    return Err(LockError::Held {
-                        path: path.to_owned(),
-                        pid: holder(path),
-                    });
+                    return Err(LockError::Held { path: path.to_owned(), pid: holder(path) });
                 }
                 Err(errno) => return Err(io(errno.into())),
             }
             if is_named(&file, path).map_err(io)? {
                 file.set_len(0).map_err(io)?;
                 writeln!(file, "{}", std::process::id()).map_err(io)?;
-                return Ok(Self {
-                    path: path.to_owned(),
-                    _file: file,
-                });
+                return Ok(Self { path: path.to_owned(), _file: file });
             }
         }
-        Err(io(io::Error::other(
-            "the file was removed again and again while it was being locked",
-        )))
+        Err(io(io::Error::other("the file was removed again and again while it was being locked")))
     }
 }
 
@@ -94,11 +83,7 @@ impl Drop for DaemonLock {
 
 fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::open(
-        path,
-        flags,
-        Mode::RUSR | Mode::WUSR,
-    )?))
+    Ok(File::from(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?))
 }
 
 /// Whether the open file is the one that the path names.
@@ -114,10 +99,7 @@ fn is_named(file: &File, path: &Path) -> io::Result<bool> {
 /// The pid in the file. The holder writes it right after it takes the lock, so wait a moment.
 fn holder(path: &Path) -> Option<u32> {
     for _ in 0..10 {
-        if let Some(pid) = fs::read_to_string(path)
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-        {
+        if let Some(pid) = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()) {
             return Some(pid);
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -128,10 +110,7 @@ fn holder(path: &Path) -> Option<u32> {
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Held {
-                path,
-                pid: Some(pid),
-            } => {
+            Self::Held { path, pid: Some(pid) } => {
                 write!(f, "another busd, process {pid}, holds {}", path.display())
             }
             Self::Held { path, pid: None } => {
@@ -153,9 +132,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("t-{}-lock", std::process::id()));
         let first = DaemonLock::take(&path).unwrap();
         let error = DaemonLock::take(&path).unwrap_err();
-        let LockError::Held { pid, .. } = &error else {
-            panic!("{error}")
-        };
+        let LockError::Held { pid, .. } = &error else { panic!("{error}") };
         assert_eq!(*pid, Some(std::process::id()));
         drop(first);
         assert!(!path.exists());
@@ -167,10 +144,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("t-{}-stale", std::process::id()));
         fs::write(&path, "4194304999\nleft over").unwrap();
         let lock = DaemonLock::take(&path).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            format!("{}\n", std::process::id())
-        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
         drop(lock);
     }
 }

@@ -40,14 +40,8 @@ enum RunError {
     SocketGroup(TextError),
     RuntimeDir(RuntimeDirError),
     Lock(LockError),
-    Declared {
-        file: String,
-        error: Box<DeclareError>,
-    },
-    Io {
-        action: &'static str,
-        source: io::Error,
-    },
+    Declared { file: String, error: Box<DeclareError> },
+    Io { action: &'static str, source: io::Error },
 }
 
 /// Runs the daemon until it is told to stop by SIGTERM, SIGINT or SIGHUP.
@@ -68,31 +62,16 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn live(args: &Args) -> Result<(), RunError> {
     let config = Config::load(args.config.as_deref())?;
-    let group = config
-        .daemon
-        .socket_group
-        .as_ref()
-        .map(GroupName::resolve)
-        .transpose()?;
-    let mode = config
-        .daemon
-        .socket_mode
-        .map_or(SOCKET_MODE, |FileMode(mode)| mode);
-    let passage = Passage {
-        group: group.filter(|_| mode & 0o020 != 0),
-        others: mode & 0o002 != 0,
-    };
+    let group = config.daemon.socket_group.as_ref().map(GroupName::resolve).transpose()?;
+    let mode = config.daemon.socket_mode.map_or(SOCKET_MODE, |FileMode(mode)| mode);
+    let passage = Passage { group: group.filter(|_| mode & 0o020 != 0), others: mode & 0o002 != 0 };
     let directory = RuntimeDir::resolve(args.runtime_dir.as_deref());
     directory.prepare(passage)?;
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
     sigbus::survive().map_err(io_error("handle SIGBUS"))?;
     let outcome = declared::ensure(&config).map_err(|error| RunError::Declared {
-        file: config
-            .path
-            .as_ref()
-            .map(|path| path.display().to_string())
-            .unwrap_or_default(),
+        file: config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         error: Box::new(error),
     })?;
     for name in &outcome.created {

@@ -61,20 +61,10 @@ pub struct RuntimeDirError {
 enum Reason {
     Symlink,
     NotADirectory,
-    Owner {
-        found: u32,
-        wanted: u32,
-    },
-    Writable {
-        mode: u32,
-    },
-    TooLong {
-        len: usize,
-    },
-    Io {
-        action: &'static str,
-        source: io::Error,
-    },
+    Owner { found: u32, wanted: u32 },
+    Writable { mode: u32 },
+    TooLong { len: usize },
+    Io { action: &'static str, source: io::Error },
 }
 
 impl RuntimeDir {
@@ -114,16 +104,11 @@ impl RuntimeDir {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(source) => {
-                return Err(self.error(Reason::Io {
-                    action: "create",
-                    source,
-                }));
+                return Err(self.error(Reason::Io { action: "create", source }));
             }
         }
         let directory = self.open()?;
-        let found = directory
-            .metadata()
-            .map_err(|source| self.io("inspect", source))?;
+        let found = directory.metadata().map_err(|source| self.io("inspect", source))?;
         self.check_owner(found.uid(), &[own_uid()])?;
         self.check_mode(found.mode())?;
         self.open_passage(&directory, found.mode(), passage)
@@ -157,46 +142,32 @@ impl RuntimeDir {
     /// A Unix socket's path has at most 107 bytes (unix(7)).
     fn check_length(&self) -> Result<(), RuntimeDirError> {
         let len = self.socket().as_os_str().len();
-        if len > 107 {
-            Err(self.error(Reason::TooLong { len }))
-        } else {
-            Ok(())
-        }
+        if len > 107 { Err(self.error(Reason::TooLong { len })) } else { Ok(()) }
     }
 
     fn open(&self) -> Result<File, RuntimeDirError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&self.path, flags, Mode::empty());
-        opened
-            .map(File::from)
-            .map_err(|errno| match fs::symlink_metadata(&self.path) {
-                Ok(found) if found.is_symlink() => self.error(Reason::Symlink),
-                Ok(found) if !found.is_dir() => self.error(Reason::NotADirectory),
-                // A directory of somebody else's that we may not even open: say so.
-                Ok(found) if found.uid() != own_uid() => self.error(Reason::Owner {
-                    found: found.uid(),
-                    wanted: own_uid(),
-                }),
-                _ => self.io("open", errno.into()),
-            })
+        opened.map(File::from).map_err(|errno| match fs::symlink_metadata(&self.path) {
+            Ok(found) if found.is_symlink() => self.error(Reason::Symlink),
+            Ok(found) if !found.is_dir() => self.error(Reason::NotADirectory),
+            // A directory of somebody else's that we may not even open: say so.
+            Ok(found) if found.uid() != own_uid() => {
+                self.error(Reason::Owner { found: found.uid(), wanted: own_uid() })
+            }
+            _ => self.io("open", errno.into()),
+        })
     }
 
     fn check_owner(&self, found: u32, allowed: &[u32]) -> Result<(), RuntimeDirError> {
         if allowed.contains(&found) {
             return Ok(());
         }
-        Err(self.error(Reason::Owner {
-            found,
-            wanted: own_uid(),
-        }))
+        Err(self.error(Reason::Owner { found, wanted: own_uid() }))
     }
 
     fn check_mode(&self, mode: u32) -> Result<(), RuntimeDirError> {
-        if mode & 0o022 == 0 {
-            Ok(())
-        } else {
-            Err(self.error(Reason::Writable { mode }))
-        }
+        if mode & 0o022 == 0 { Ok(()) } else { Err(self.error(Reason::Writable { mode })) }
     }
 
     /// Lets through whom the config file names. A directory that this program chose has exactly
@@ -231,10 +202,7 @@ impl RuntimeDir {
     }
 
     fn error(&self, reason: Reason) -> RuntimeDirError {
-        RuntimeDirError {
-            path: self.path.clone(),
-            reason,
-        }
+        RuntimeDirError { path: self.path.clone(), reason }
     }
 }
 
@@ -250,20 +218,11 @@ fn resolve_from(
     variable: impl Fn(&str) -> Option<OsString>,
     owner: impl Fn(&Path) -> Option<u32>,
 ) -> RuntimeDir {
-    let variable = |name: &str| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let named = argument
-        .map(Path::to_owned)
-        .or_else(|| variable("BUSWAY_RUNTIME_DIR"));
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = argument.map(Path::to_owned).or_else(|| variable("BUSWAY_RUNTIME_DIR"));
     if let Some(path) = named {
         let path = std::path::absolute(&path).unwrap_or(path);
-        return RuntimeDir {
-            path,
-            source: Source::Named,
-        };
+        return RuntimeDir { path, source: Source::Named };
     }
     // A relative or foreign $XDG_RUNTIME_DIR is void (XDG base directory specification): `sudo -E`
     // hands root the directory of the user, and root must not settle there.
@@ -275,10 +234,7 @@ fn resolve_from(
         None if uid == 0 => PathBuf::from("/run/busway"),
         None => PathBuf::from(format!("/tmp/busway-{uid}")),
     };
-    RuntimeDir {
-        path,
-        source: Source::Default,
-    }
+    RuntimeDir { path, source: Source::Default }
 }
 
 impl RuntimeDirError {
@@ -307,10 +263,7 @@ impl fmt::Display for RuntimeDirError {
         let path = self.path.display();
         match &self.reason {
             Reason::Symlink => {
-                write!(
-                    f,
-                    "runtime directory {path} is a symbolic link; it must be a directory"
-                )
+                write!(f, "runtime directory {path} is a symbolic link; it must be a directory")
             }
             Reason::NotADirectory => write!(f, "runtime directory {path} is not a directory"),
             Reason::Owner { found, wanted } => write!(

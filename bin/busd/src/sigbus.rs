@@ -28,11 +28,8 @@ static REPLACED: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn survive() -> io::Result<()> {
     // `page_size` reads a value that it keeps; the first call must not be in the handler.
     let _ = rustix::param::page_size();
-    let action = SigAction::new(
-        SigHandler::SigAction(replace),
-        SaFlags::SA_SIGINFO,
-        SigSet::empty(),
-    );
+    let action =
+        SigAction::new(SigHandler::SigAction(replace), SaFlags::SA_SIGINFO, SigSet::empty());
     // SAFETY: the handler is async-signal-safe: it makes system calls without the C library's
     // errno, and touches one atomic.
     unsafe { sigaction(Signal::SIGBUS, &action) }?;

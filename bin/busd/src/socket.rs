@@ -27,9 +27,7 @@ pub fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListe
         remove_stale(name)?;
     }
     let listener = UnixListener::bind(&draft)?;
-    let mut file = SocketFile {
-        path: draft.clone(),
-    };
+    let mut file = SocketFile { path: draft.clone() };
     if group.is_some() {
         std::os::unix::fs::chown(&draft, None, group)?;
     }

@@ -202,10 +202,7 @@ impl CreateBus {
     /// Asks for a bus with every default.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// The same wish in the library's terms; `if_not_exists` is left to the caller.
@@ -269,11 +266,7 @@ impl Bus {
     /// Joins what never changes with a snapshot of what does.
     #[must_use]
     pub fn new(info: &BusInfo, stat: &BusStat) -> Self {
-        let producers = stat
-            .lanes
-            .iter()
-            .filter(|lane| lane.producer.is_some())
-            .count();
+        let producers = stat.lanes.iter().filter(|lane| lane.producer.is_some()).count();
         Self {
             name: info.name.clone(),
             topology: info.topology,
@@ -312,22 +305,14 @@ impl BusDetail {
         let name = bus.name();
         Self {
             bus: Bus::new(bus.info(), &stat),
-            schema: bus
-                .schema()
-                .and_then(|schema| serde_json::to_value(schema).ok()),
-            lanes: stat
-                .lanes
-                .iter()
-                .map(|lane| Lane::new(name, lane))
-                .collect(),
+            schema: bus.schema().and_then(|schema| serde_json::to_value(schema).ok()),
+            lanes: stat.lanes.iter().map(|lane| Lane::new(name, lane)).collect(),
             consumers: stat
                 .consumers
                 .iter()
                 .map(|consumer| Consumer::new(name, consumer))
                 .collect(),
-            order: stat.order.as_ref().map(|order| Order {
-                tail_position: order.tail,
-            }),
+            order: stat.order.as_ref().map(|order| Order { tail_position: order.tail }),
             recoveries: stat.recoveries,
             punches: stat.punches,
         }

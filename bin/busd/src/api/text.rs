@@ -56,10 +56,7 @@ impl GroupName {
         match nix::unistd::Group::from_name(&self.0) {
             Ok(Some(group)) => Ok(group.gid.as_raw()),
             Ok(None) => Err(TextError(format!("this host has no group {:?}", self.0))),
-            Err(error) => Err(TextError(format!(
-                "cannot look up group {:?}: {error}",
-                self.0
-            ))),
+            Err(error) => Err(TextError(format!("cannot look up group {:?}: {error}", self.0))),
         }
     }
 }
@@ -69,9 +66,7 @@ impl FromStr for GroupName {
 
     fn from_str(text: &str) -> Result<Self, TextError> {
         if text.is_empty() || text.contains(['\0', ':', '\n']) {
-            return Err(TextError(format!(
-                "{text:?} is not the name or number of a group"
-            )));
+            return Err(TextError(format!("{text:?} is not the name or number of a group")));
         }
         Ok(Self(text.to_owned()))
     }
@@ -133,16 +128,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_mode_is_refused_by_value() {
-        for text in [
-            "",
-            "0o",
-            "rw",
-            "0800",
-            "1000",
-            "-600",
-            "+600",
-            "77777777777777",
-        ] {
+        for text in ["", "0o", "rw", "0800", "1000", "-600", "+600", "77777777777777"] {
             let error = text.parse::<FileMode>().expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
@@ -152,11 +138,7 @@ mod tests {
     fn groups_resolve_by_number_and_by_name() {
         assert_eq!("0".parse::<GroupName>().unwrap().resolve(), Ok(0));
         assert_eq!("root".parse::<GroupName>().unwrap().resolve(), Ok(0));
-        let error = "no-such-group-here"
-            .parse::<GroupName>()
-            .unwrap()
-            .resolve()
-            .unwrap_err();
+        let error = "no-such-group-here".parse::<GroupName>().unwrap().resolve().unwrap_err();
         assert!(error.to_string().contains("no-such-group-here"));
         assert!("".parse::<GroupName>().is_err());
     }

@@ -9,12 +9,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 /// Where and with which words a text is refused.
 fn refused(text: &str) -> (usize, usize, String) {
     match parse(text) {
-        Err(ConfigError::Content {
-            line,
-            column,
-            message,
-            ..
-        }) => (line, column, message),
+        Err(ConfigError::Content { line, column, message, .. }) => (line, column, message),
         other => panic!("{text:?} gave {other:?}"),
     }
 }
@@ -59,15 +54,9 @@ fn every_key_reaches_the_wish() {
     assert_eq!(cpu.on_full, Some(OnFull::DropOldest));
     assert_eq!(cpu.timestamps, Some(Timestamps::Frame));
     assert_eq!(cpu.frames, Some(FrameLayout::Event));
-    assert_eq!(
-        (cpu.align_bytes, cpu.mode),
-        (Some(64), Some(FileMode(0o640)))
-    );
+    assert_eq!((cpu.align_bytes, cpu.mode), (Some(64), Some(FileMode(0o640))));
     assert_eq!(cpu.size_max_bytes, Some(1 << 24));
-    let plain = CreateBus {
-        if_not_exists: true,
-        ..CreateBus::new("plain")
-    };
+    let plain = CreateBus { if_not_exists: true, ..CreateBus::new("plain") };
     assert_eq!(config.buses[1].1, plain);
 }
 
@@ -96,10 +85,7 @@ fn an_empty_file_declares_nothing() {
 fn unknown_keys_are_refused_where_they_stand() {
     let (line, column, message) = refused("[[bus]]\nname = \"a\"\n  topolgy = \"lanes\"\n");
     assert_eq!((line, column), (3, 3));
-    assert!(
-        message.contains("topolgy") && message.contains("`topology`"),
-        "{message}"
-    );
+    assert!(message.contains("topolgy") && message.contains("`topology`"), "{message}");
     let (line, column, message) = refused("[daemon]\nsocket_mode = \"0600\"\n");
     assert_eq!((line, column), (2, 1));
     assert!(message.contains("socket_mode"), "{message}");
@@ -114,18 +100,10 @@ fn bad_values_are_refused_where_they_stand() {
         ("[[bus]]\nname = \"a\"\npayload = -1", 3, "-1"),
         ("[[bus]]\nname = \"a\"\npayload = \"48\"", 3, "string"),
         ("[[bus]]\nname = \"sl/ash\"", 2, "sl/ash"),
-        (
-            "[[bus]]\nname = \"a\"\n[[bus]]\nname = \"a\"",
-            4,
-            "first in line 2",
-        ),
+        ("[[bus]]\nname = \"a\"\n[[bus]]\nname = \"a\"", 4, "first in line 2"),
         ("[[bus]]\nlanes = 2", 1, "name"),
         ("[[bus]]\nname = \"a\"\nname = \"b\"", 3, "duplicate"),
-        (
-            "[[bus]]\nname = \"a\"\nschema = \"no-such-file.json\"",
-            3,
-            "no-such-file.json",
-        ),
+        ("[[bus]]\nname = \"a\"\nschema = \"no-such-file.json\"", 3, "no-such-file.json"),
         ("[[bus]\nname = 1", 1, ""),
     ];
     for (text, line, words) in cases {
@@ -143,15 +121,9 @@ fn the_users_file_comes_before_the_systems() {
     };
     let system = PathBuf::from("/etc/busway/busd.toml");
     let paths = usual_paths(set("XDG_CONFIG_HOME", "/c"));
-    assert_eq!(
-        paths,
-        [PathBuf::from("/c/busway/busd.toml"), system.clone()]
-    );
+    assert_eq!(paths, [PathBuf::from("/c/busway/busd.toml"), system.clone()]);
     let paths = usual_paths(set("HOME", "/h"));
-    assert_eq!(
-        paths,
-        [PathBuf::from("/h/.config/busway/busd.toml"), system.clone()]
-    );
+    assert_eq!(paths, [PathBuf::from("/h/.config/busway/busd.toml"), system.clone()]);
     assert_eq!(usual_paths(|_| None), [system]);
 }
 

@@ -6,10 +6,7 @@ use super::*;
 
 fn resolve(uid: u32, variables: &[(&str, &str)], session_owner: u32) -> String {
     let variable = |name: &str| {
-        variables
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| OsString::from(value))
+        variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
     };
     let found = resolve_from(None, uid, variable, |_| Some(session_owner));
     found.path.display().to_string()
@@ -23,22 +20,13 @@ fn the_named_directory_wins_over_the_session_over_the_default() {
     assert_eq!(resolve(7, &[session], 7), "/run/user/7/busway");
     assert_eq!(resolve(7, &[], 7), "/tmp/busway-7");
     assert_eq!(resolve(0, &[], 0), "/run/busway");
-    assert_eq!(
-        resolve(7, &[("BUSWAY_RUNTIME_DIR", "")], 7),
-        "/tmp/busway-7"
-    );
+    assert_eq!(resolve(7, &[("BUSWAY_RUNTIME_DIR", "")], 7), "/tmp/busway-7");
 }
 
 #[test]
 fn a_session_directory_that_is_foreign_or_relative_is_void() {
-    assert_eq!(
-        resolve(0, &[("XDG_RUNTIME_DIR", "/run/user/7")], 7),
-        "/run/busway"
-    );
-    assert_eq!(
-        resolve(7, &[("XDG_RUNTIME_DIR", "run")], 7),
-        "/tmp/busway-7"
-    );
+    assert_eq!(resolve(0, &[("XDG_RUNTIME_DIR", "/run/user/7")], 7), "/run/busway");
+    assert_eq!(resolve(7, &[("XDG_RUNTIME_DIR", "run")], 7), "/tmp/busway-7");
 }
 
 /// A directory of our own under the system's temporary directory, removed at the end.
@@ -52,10 +40,7 @@ impl Scratch {
     }
 
     fn dir(&self, name: &str) -> RuntimeDir {
-        RuntimeDir {
-            path: self.0.join(name),
-            source: Source::Default,
-        }
+        RuntimeDir { path: self.0.join(name), source: Source::Default }
     }
 }
 
@@ -76,12 +61,7 @@ fn a_missing_directory_is_made_for_its_owner_alone() {
     directory.check().unwrap();
     directory.prepare(Passage::default()).unwrap();
     assert_eq!(mode_of(&directory), 0o700);
-    directory
-        .prepare(Passage {
-            group: None,
-            others: true,
-        })
-        .unwrap();
+    directory.prepare(Passage { group: None, others: true }).unwrap();
     assert_eq!(mode_of(&directory), 0o701);
     directory.prepare(Passage::default()).unwrap();
     assert_eq!(mode_of(&directory), 0o700);
@@ -99,19 +79,13 @@ fn links_files_and_directories_that_others_may_write_are_refused() {
     let file = scratch.dir("file");
     fs::write(&file.path, "").unwrap();
 
-    for (directory, words) in [
-        (&open, "has mode 0777"),
-        (&link, "symbolic link"),
-        (&file, "not a directory"),
-    ] {
+    for (directory, words) in
+        [(&open, "has mode 0777"), (&link, "symbolic link"), (&file, "not a directory")]
+    {
         for refused in [directory.prepare(Passage::default()), directory.check()] {
             let error = refused.unwrap_err();
             assert!(error.to_string().contains(words), "{error}");
-            assert!(
-                error
-                    .to_string()
-                    .contains(&directory.path.display().to_string())
-            );
+            assert!(error.to_string().contains(&directory.path.display().to_string()));
         }
     }
     assert_eq!(mode_of(&open), 0o777);
@@ -129,10 +103,7 @@ fn a_directory_of_another_user_is_refused() {
     std::os::unix::fs::chown(&directory.path, Some(65534), None).unwrap();
     for refused in [directory.prepare(Passage::default()), directory.check()] {
         let error = refused.unwrap_err();
-        assert!(
-            error.to_string().contains("belongs to uid 65534"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("belongs to uid 65534"), "{error}");
         assert!(error.is_permission());
     }
 }

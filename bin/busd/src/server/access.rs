@@ -30,19 +30,13 @@ pub(crate) struct Access {
 impl Peer {
     pub(super) fn of(stream: &UnixStream) -> std::io::Result<Self> {
         let credentials = stream.peer_cred()?;
-        Ok(Self {
-            uid: credentials.uid(),
-            pid: credentials.pid(),
-        })
+        Ok(Self { uid: credentials.uid(), pid: credentials.pid() })
     }
 }
 
 impl Access {
     pub(crate) fn new(own_uid: u32, allow_uids: Vec<u32>) -> Self {
-        Self {
-            own_uid,
-            allow_uids,
-        }
+        Self { own_uid, allow_uids }
     }
 
     fn may_change(&self, peer: Peer) -> bool {
@@ -64,9 +58,7 @@ pub(super) async fn guard(
     match request.extensions().get::<Peer>() {
         Some(peer) if access.may_change(*peer) => Ok(next.run(request).await),
         peer => {
-            let who = peer.map_or("an unknown user".to_owned(), |peer| {
-                format!("uid {}", peer.uid)
-            });
+            let who = peer.map_or("an unknown user".to_owned(), |peer| format!("uid {}", peer.uid));
             tracing::warn!(peer = who, method = %request.method(), path = request.uri().path(),
                 "refused");
             let message = format!("{who} may read here and not change anything");

@@ -26,10 +26,7 @@ pub(super) struct RemoveQuery {
 
 pub(super) async fn list() -> Result<Json<BusList>, ApiError> {
     blocking(|| {
-        let mut list = BusList {
-            buses: Vec::new(),
-            unreadable: Vec::new(),
-        };
+        let mut list = BusList { buses: Vec::new(), unreadable: Vec::new() };
         each_bus(|name, opened| match opened {
             Ok(bus) => list.buses.push(Bus::new(bus.info(), &bus.stat())),
             Err(error) => list.unreadable.push(UnreadableBus {
@@ -58,11 +55,7 @@ pub(super) async fn create(
         );
         context.shared.watch.wake();
     }
-    let status = if is_new {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     let location = format!("/v1/buses/{}", bus.name);
     Ok((status, [(LOCATION, location)], Json(bus)).into_response())
 }
@@ -107,11 +100,7 @@ pub(super) async fn remove(
 /// holds nobody that could be asked.
 fn remove_unless_used(name: String, force: bool) -> Result<RemovedBus, ApiError> {
     let participants = match segment::open(&name) {
-        Ok(bus) => BusDetail::read(&bus)
-            .participants()
-            .filter(|p| p.alive)
-            .cloned()
-            .collect(),
+        Ok(bus) => BusDetail::read(&bus).participants().filter(|p| p.alive).cloned().collect(),
         Err(error @ busway::Error::NotFound { .. }) => return Err(error.into()),
         Err(_) => Vec::new(),
     };
@@ -121,10 +110,7 @@ fn remove_unless_used(name: String, force: bool) -> Result<RemovedBus, ApiError>
         return Err(ApiError::new(StatusCode::CONFLICT, "in_use", message).with_hint(hint));
     }
     busway::Bus::remove(&name)?;
-    Ok(RemovedBus {
-        removed: name,
-        participants,
-    })
+    Ok(RemovedBus { removed: name, participants })
 }
 
 /// The first few of those who are attached, in words.
@@ -136,11 +122,7 @@ fn holders(participants: &[Participant]) -> String {
         .map(|p| format!("{} {:?} (process {})", p.role, p.name, p.pid))
         .collect();
     let rest = participants.len().saturating_sub(NAMED_MAX);
-    let more = if rest > 0 {
-        format!(" and {rest} more")
-    } else {
-        String::new()
-    };
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
     named.join(", ") + &more
 }
 
@@ -149,9 +131,7 @@ pub(super) async fn participants_of(
 ) -> Result<Json<ParticipantList>, ApiError> {
     blocking(move || {
         let detail = BusDetail::read(&segment::open(&name)?);
-        Ok(Json(ParticipantList {
-            participants: detail.participants().cloned().collect(),
-        }))
+        Ok(Json(ParticipantList { participants: detail.participants().cloned().collect() }))
     })
     .await
 }
@@ -190,11 +170,7 @@ async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => {
             let message = format!("the work for this request broke off: {error}");
-            Err(ApiError::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                message,
-            ))
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message))
         }
     }
 }

@@ -16,11 +16,7 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        let body = ErrorBody {
-            code: code.to_owned(),
-            message: message.into(),
-            hint: None,
-        };
+        let body = ErrorBody { code: code.to_owned(), message: message.into(), hint: None };
         Self { status, body }
     }
 
@@ -41,15 +37,9 @@ impl ApiError {
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let code = error.code();
-        let body = ErrorBody {
-            code: code.to_owned(),
-            message: error.to_string(),
-            hint: hint_of(code),
-        };
-        Self {
-            status: status_of(code),
-            body,
-        }
+        let body =
+            ErrorBody { code: code.to_owned(), message: error.to_string(), hint: hint_of(code) };
+        Self { status: status_of(code), body }
     }
 }
 

@@ -22,27 +22,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|refused| {
-                if refused.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                    let message = format!("the body has more than {BODY_BYTES_MAX} bytes");
-                    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
-                } else {
-                    ApiError::bad_request(format!(
-                        "the body cannot be read: {}",
-                        refused.body_text()
-                    ))
-                }
-            })?;
+        let bytes = Bytes::from_request(request, state).await.map_err(|refused| {
+            if refused.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                let message = format!("the body has more than {BODY_BYTES_MAX} bytes");
+                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+            } else {
+                ApiError::bad_request(format!("the body cannot be read: {}", refused.body_text()))
+            }
+        })?;
         // serde would take an array for a struct as well, its items for the fields in order.
         match bytes.trim_ascii_start().first() {
             Some(b'{') => {}
             Some(_) => return Err(ApiError::bad_request("the body is not a JSON object")),
             None => {
-                return Err(ApiError::bad_request(
-                    "the body is empty, not a JSON object",
-                ));
+                return Err(ApiError::bad_request("the body is empty, not a JSON object"));
             }
         }
         // serde_json's sentence ends with the line and column.

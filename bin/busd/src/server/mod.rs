@@ -52,15 +52,7 @@ impl Context {
         config_file: Option<PathBuf>,
     ) -> Self {
         let started = Instant::now();
-        let shared = Shared {
-            access,
-            watch,
-            runtime_dir,
-            config_file,
-            started,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { access, watch, runtime_dir, config_file, started };
+        Self { shared: Arc::new(shared) }
     }
 }

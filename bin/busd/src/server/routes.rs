@@ -35,11 +35,7 @@ fn table() -> Vec<Row> {
         ("POST", "/v1/buses", post(buses::create)),
         ("GET", "/v1/buses/{name}", get(buses::inspect)),
         ("DELETE", "/v1/buses/{name}", delete(buses::remove)),
-        (
-            "GET",
-            "/v1/buses/{name}/participants",
-            get(buses::participants_of),
-        ),
+        ("GET", "/v1/buses/{name}/participants", get(buses::participants_of)),
         ("GET", "/v1/participants", get(buses::participants)),
     ]
 }
@@ -47,18 +43,13 @@ fn table() -> Vec<Row> {
 /// Every method and path that the daemon answers.
 #[must_use]
 pub fn routes() -> Vec<(&'static str, &'static str)> {
-    table()
-        .into_iter()
-        .map(|(method, path, _)| (method, path))
-        .collect()
+    table().into_iter().map(|(method, path, _)| (method, path)).collect()
 }
 
 pub(super) fn router(context: Context) -> Router {
     table()
         .into_iter()
-        .fold(Router::new(), |router, (_, path, handler)| {
-            router.route(path, handler)
-        })
+        .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -78,10 +69,7 @@ async fn bound(State(_): State<Context>, request: Request, next: Next) -> Respon
         Err(_) => ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "timed_out",
-            format!(
-                "no answer within {} s; it may still be done",
-                REQUEST_TIMEOUT.as_secs()
-            ),
+            format!("no answer within {} s; it may still be done", REQUEST_TIMEOUT.as_secs()),
         )
         .into_response(),
     };

@@ -60,10 +60,7 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, stop: impl F
             }
         }
     }
-    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::warn!("ended with requests under way");
     }
 }

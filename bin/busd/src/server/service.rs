@@ -30,19 +30,12 @@ pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
     let watch = shared.watch.report();
     let keeps_up = watch.age < WATCH_AGE_MAX;
     Json(Health {
-        status: if keeps_up {
-            HealthStatus::Ok
-        } else {
-            HealthStatus::Degraded
-        },
+        status: if keeps_up { HealthStatus::Ok } else { HealthStatus::Degraded },
         pid: std::process::id(),
         uid: own_uid(),
         uptime_ms: milliseconds(shared.started.elapsed()),
         runtime_dir: shared.runtime_dir.display().to_string(),
-        config_file: shared
-            .config_file
-            .as_ref()
-            .map(|path| path.display().to_string()),
+        config_file: shared.config_file.as_ref().map(|path| path.display().to_string()),
         buses: watch.buses,
         unreadable: watch.unreadable,
         participants: watch.participants,

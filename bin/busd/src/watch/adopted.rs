@@ -30,13 +30,7 @@ pub(super) struct Changes {
 impl Adopted {
     pub(super) fn new(bus: Bus, inode: u64) -> Self {
         let recoveries_seen = bus.stat().recoveries;
-        Self {
-            bus,
-            inode,
-            seat_changes_seen: None,
-            recoveries_seen,
-            attached: BTreeMap::new(),
-        }
+        Self { bus, inode, seat_changes_seen: None, recoveries_seen, attached: BTreeMap::new() }
     }
 
     /// The segment's size, for the log.
@@ -64,14 +58,9 @@ impl Adopted {
     pub(super) fn look_closely(&mut self) -> Changes {
         let stat = self.bus.stat();
         let producers = stat.lanes.into_iter().filter_map(|lane| lane.producer);
-        let consumers = stat
-            .consumers
-            .into_iter()
-            .map(|consumer| consumer.participant);
-        let now: BTreeMap<(u8, u32), Participant> = producers
-            .chain(consumers)
-            .map(|who| (key(who.role, who.seat), who))
-            .collect();
+        let consumers = stat.consumers.into_iter().map(|consumer| consumer.participant);
+        let now: BTreeMap<(u8, u32), Participant> =
+            producers.chain(consumers).map(|who| (key(who.role, who.seat), who)).collect();
 
         let mut changes = Changes::default();
         let before = std::mem::take(&mut self.attached);
@@ -89,11 +78,8 @@ impl Adopted {
         self.attached = now;
         // Who recovers a seat counts first and frees it then: the count of a seat that was seen
         // free is seen by a look that comes later.
-        let recoveries = if changes.gone.is_empty() {
-            stat.recoveries
-        } else {
-            self.bus.stat().recoveries
-        };
+        let recoveries =
+            if changes.gone.is_empty() { stat.recoveries } else { self.bus.stat().recoveries };
         changes.recovered_by_peers = recoveries.saturating_sub(self.recoveries_seen);
         self.recoveries_seen = recoveries;
         changes

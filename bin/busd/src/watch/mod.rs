@@ -82,24 +82,13 @@ impl Watch {
     /// # Errors
     /// When the system gives no descriptor or thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let state = State {
-            stop: false,
-            counts: Counts::default(),
-            looked: Instant::now(),
-        };
-        let shared = Arc::new(Shared {
-            waker: Waker::new()?,
-            state: Mutex::new(state),
-        });
+        let state = State { stop: false, counts: Counts::default(), looked: Instant::now() };
+        let shared = Arc::new(Shared { waker: Waker::new()?, state: Mutex::new(state) });
         let mut watcher = Watcher::new(Arc::clone(&shared))?;
         watcher.adopt_all();
-        let thread = std::thread::Builder::new()
-            .name("watch".to_owned())
-            .spawn(move || watcher.run())?;
-        Ok(Self {
-            handle: WatchHandle { shared },
-            thread,
-        })
+        let thread =
+            std::thread::Builder::new().name("watch".to_owned()).spawn(move || watcher.run())?;
+        Ok(Self { handle: WatchHandle { shared }, thread })
     }
 
     pub(crate) fn handle(&self) -> WatchHandle {
@@ -132,19 +121,8 @@ impl WatchHandle {
 
     pub(crate) fn report(&self) -> WatchReport {
         let State { counts, looked, .. } = *self.shared.lock();
-        let Counts {
-            buses,
-            unreadable,
-            participants,
-            seats_recovered,
-        } = counts;
-        WatchReport {
-            buses,
-            unreadable,
-            participants,
-            seats_recovered,
-            age: looked.elapsed(),
-        }
+        let Counts { buses, unreadable, participants, seats_recovered } = counts;
+        WatchReport { buses, unreadable, participants, seats_recovered, age: looked.elapsed() }
     }
 }
 

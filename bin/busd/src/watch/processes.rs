@@ -54,9 +54,7 @@ pub(super) struct Woken {
 
 impl Waker {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
-            event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
-        })
+        Ok(Self { event: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)? })
     }
 
     /// Cannot fail in a way that matters: a full counter wakes as well.
@@ -74,10 +72,7 @@ impl Processes {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mark = epoll::EventData::new_u64(WAKER);
         epoll::add(&epoll, &waker.event, mark, epoll::EventFlags::IN)?;
-        Ok(Self {
-            epoll,
-            known: HashMap::new(),
-        })
+        Ok(Self { epoll, known: HashMap::new() })
     }
 
     /// Watches exactly these processes from now on. Returns those of them that are known to have
@@ -173,10 +168,7 @@ mod tests {
     fn the_end_of_a_process_is_told_once() {
         let waker = Waker::new().unwrap();
         let mut processes = Processes::new(&waker).unwrap();
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pids = BTreeSet::from([child.id()]);
         assert!(processes.watch_only(&pids).is_empty());
         assert!(!has_ended(child.id()));

@@ -93,9 +93,7 @@ impl Watcher {
             let now = Instant::now();
             let retries = self.deaths.iter().map(|death| death.next_try);
             let next = retries.chain([self.next_look]).min().unwrap_or(now);
-            let woken = self
-                .processes
-                .wait(&self.shared.waker, next.duration_since(now));
+            let woken = self.processes.wait(&self.shared.waker, next.duration_since(now));
             if self.shared.lock().stop {
                 return;
             }
@@ -211,14 +209,7 @@ impl Watcher {
             }
         };
         let next_try = Instant::now() + pause;
-        self.unreadable.insert(
-            name,
-            Unreadable {
-                next_try,
-                pause,
-                reason,
-            },
-        );
+        self.unreadable.insert(name, Unreadable { next_try, pause, reason });
     }
 
     fn retry_unreadable(&mut self, now: Instant) {
@@ -235,12 +226,7 @@ impl Watcher {
 
     /// Watches the processes that are attached now; those that have ended already are dead.
     fn watch_processes(&mut self) {
-        let pids = self
-            .buses
-            .values()
-            .flat_map(Adopted::attached)
-            .map(|who| who.pid)
-            .collect();
+        let pids = self.buses.values().flat_map(Adopted::attached).map(|who| who.pid).collect();
         for pid in self.processes.watch_only(&pids) {
             self.note_death(pid);
         }
@@ -249,12 +235,7 @@ impl Watcher {
     fn note_death(&mut self, pid: u32) {
         let now = Instant::now();
         if self.deaths.iter().all(|death| death.pid != pid) {
-            self.deaths.push(Death {
-                pid,
-                since: now,
-                next_try: now,
-                pause: RETRY_FIRST,
-            });
+            self.deaths.push(Death { pid, since: now, next_try: now, pause: RETRY_FIRST });
         }
     }
 
@@ -278,10 +259,7 @@ impl Watcher {
             }
             if is_left && now.duration_since(death.since) > RETRY_FOR {
                 let pid = death.pid;
-                tracing::warn!(
-                    pid,
-                    "ended, and its seats are still locked; looking on slowly"
-                );
+                tracing::warn!(pid, "ended, and its seats are still locked; looking on slowly");
                 return false;
             }
             death.next_try = now + death.pause;

@@ -44,30 +44,18 @@ fn others_who_are_let_in_may_read_and_not_change() {
         return;
     }
     let path = format!("/v1/buses/{}", &*name);
-    for path in [
-        "/v1/version",
-        "/v1/health",
-        "/v1/buses",
-        "/v1/participants",
-        &path,
-    ] {
+    for path in ["/v1/version", "/v1/health", "/v1/buses", "/v1/participants", &path] {
         let (socket, path) = (daemon.socket(), path.to_owned());
         let answer = as_other_user(move || exchange(&socket, "GET", &path, "")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
     }
     let wish = "{\"name\": \"t-of-another-user\"}";
-    for (method, path, body) in [
-        ("POST", "/v1/buses", wish),
-        ("DELETE", &*path, ""),
-        ("POST", "/v1/buses", "nonsense"),
-    ] {
+    for (method, path, body) in
+        [("POST", "/v1/buses", wish), ("DELETE", &*path, ""), ("POST", "/v1/buses", "nonsense")]
+    {
         let (socket, target) = (daemon.socket(), path.to_owned());
         let answer = as_other_user(move || exchange(&socket, method, &target, body)).unwrap();
-        assert_eq!(
-            (answer.status, &*answer.code()),
-            (403, "permission"),
-            "{method} {path}"
-        );
+        assert_eq!((answer.status, &*answer.code()), (403, "permission"), "{method} {path}");
         assert!(answer.message().contains("uid 65534"), "{answer:?}");
     }
     assert!(name.segment().exists());
@@ -95,10 +83,7 @@ fn a_group_that_the_config_names_may_connect() {
     let socket = daemon.socket();
     let answer = as_other_user(move || exchange(&socket, "GET", "/v1/version", "")).unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
-    let mode = std::fs::metadata(daemon.runtime_dir())
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(daemon.runtime_dir()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o710);
 }
 

@@ -20,21 +20,12 @@ fn every_call_gives_what_the_daemon_says() {
     let name = BusName::new();
     assert_eq!(client.version().unwrap().name, "busd");
     let health = client.health().unwrap();
-    assert_eq!(
-        (health.status, health.pid),
-        (HealthStatus::Ok, daemon.pid())
-    );
+    assert_eq!((health.status, health.pid), (HealthStatus::Ok, daemon.pid()));
 
-    let wish = CreateBus {
-        payload_bytes: Some(64),
-        ..CreateBus::new(&*name)
-    };
+    let wish = CreateBus { payload_bytes: Some(64), ..CreateBus::new(&*name) };
     let (bus, is_new) = client.create_bus(&wish).unwrap();
     assert!(is_new && bus.payload_bytes == 64);
-    let accept = CreateBus {
-        if_not_exists: true,
-        ..wish.clone()
-    };
+    let accept = CreateBus { if_not_exists: true, ..wish.clone() };
     assert!(!client.create_bus(&accept).unwrap().1);
     let error = client.create_bus(&wish).unwrap_err();
     assert_eq!(error.code(), "already_exists");
@@ -43,21 +34,12 @@ fn every_call_gives_what_the_daemon_says() {
     assert!(client.buses().unwrap().buses.contains(&bus));
     let child = Child::start(Task::HoldProducer, &name);
     let detail = client.bus(&name).unwrap();
-    assert_eq!(
-        detail.participants().map(|who| who.pid).collect::<Vec<_>>(),
-        [child.pid()]
-    );
-    assert_eq!(
-        client.participants(Some(&name)).unwrap().participants.len(),
-        1
-    );
+    assert_eq!(detail.participants().map(|who| who.pid).collect::<Vec<_>>(), [child.pid()]);
+    assert_eq!(client.participants(Some(&name)).unwrap().participants.len(), 1);
     assert!(!client.participants(None).unwrap().participants.is_empty());
     assert_eq!(client.openapi().unwrap()["openapi"], "3.1.0");
 
-    assert_eq!(
-        client.remove_bus(&name, false).unwrap_err().code(),
-        "in_use"
-    );
+    assert_eq!(client.remove_bus(&name, false).unwrap_err().code(), "in_use");
     assert_eq!(client.remove_bus(&name, true).unwrap().removed, *name);
     assert_eq!(client.bus(&name).unwrap_err().code(), "not_found");
 }
@@ -68,11 +50,7 @@ fn a_bad_name_never_becomes_another_path() {
     let client = client(&daemon);
     for name in ["", "../version", "a/participants", "a?force=true", "a b"] {
         assert_eq!(client.bus(name).unwrap_err().code(), "bad_name", "{name:?}");
-        assert_eq!(
-            client.remove_bus(name, false).unwrap_err().code(),
-            "bad_name",
-            "{name:?}"
-        );
+        assert_eq!(client.remove_bus(name, false).unwrap_err().code(), "bad_name", "{name:?}");
     }
 }
 
@@ -80,10 +58,7 @@ fn a_bad_name_never_becomes_another_path() {
 fn where_nobody_listens_the_client_says_so() {
     let scratch = Scratch::new();
     let nowhere = RuntimeDir::resolve(Some(&scratch.join("run")));
-    assert_eq!(
-        Client::connect(&nowhere).unwrap_err().code(),
-        "daemon_unreachable"
-    );
+    assert_eq!(Client::connect(&nowhere).unwrap_err().code(), "daemon_unreachable");
     let waited = wait_until_ready(&nowhere, Duration::from_millis(20));
     assert_eq!(waited.unwrap_err().code(), "daemon_unreachable");
 

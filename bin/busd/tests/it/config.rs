@@ -18,10 +18,7 @@ fn start(scratch: &Scratch, text: &str) -> Daemon {
 
 fn refuse(scratch: &Scratch, text: &str) -> (i32, String) {
     let arguments = write(scratch, text);
-    refused(
-        &scratch.join("run"),
-        &arguments.each_ref().map(String::as_str),
-    )
+    refused(&scratch.join("run"), &arguments.each_ref().map(String::as_str))
 }
 
 #[test]
@@ -36,10 +33,7 @@ fn declared_buses_exist_before_anybody_is_served() {
     let daemon = start(&scratch, &text);
     let list = daemon.list(&[&cpu, &log]);
     assert_eq!(list.len(), 2);
-    assert_eq!(
-        (&list[0]["topology"], &list[0]["payload_bytes"]),
-        (&json!("ordered"), &json!(100))
-    );
+    assert_eq!((&list[0]["topology"], &list[0]["payload_bytes"]), (&json!("ordered"), &json!(100)));
     assert_eq!(
         (&list[1]["on_full"], &list[1]["capacity_frames"]),
         (&json!("drop-oldest"), &json!(64))
@@ -49,25 +43,15 @@ fn declared_buses_exist_before_anybody_is_served() {
     drop(daemon);
 
     let daemon = start(&scratch, &text);
-    daemon.wait_for_log(&[
-        ("message", json!("exists as declared")),
-        ("bus", json!(&*cpu)),
-    ]);
-    assert_eq!(
-        daemon.list(&[&cpu, &log]),
-        list,
-        "the same buses, not new ones"
-    );
+    daemon.wait_for_log(&[("message", json!("exists as declared")), ("bus", json!(&*cpu))]);
+    assert_eq!(daemon.list(&[&cpu, &log]), list, "the same buses, not new ones");
 }
 
 #[test]
 fn a_bus_that_exists_with_other_options_is_an_error_that_names_the_difference() {
     let scratch = Scratch::new();
     let (first, second) = (BusName::new(), BusName::new());
-    busway::Bus::options()
-        .payload_bytes(64)
-        .create(&second)
-        .unwrap();
+    busway::Bus::options().payload_bytes(64).create(&second).unwrap();
     let text = format!(
         "[[bus]]\nname = \"{}\"\n\n[[bus]]\nname = \"{}\"\npayload = 32\n",
         &*first, &*second
@@ -77,10 +61,7 @@ fn a_bus_that_exists_with_other_options_is_an_error_that_names_the_difference() 
     for words in ["line 5", &*second, "payload", "64", "32", "hint: "] {
         assert!(said.contains(words), "{words} in {said}");
     }
-    assert!(
-        !first.segment().exists(),
-        "nothing is created when something is wrong"
-    );
+    assert!(!first.segment().exists(), "nothing is created when something is wrong");
     assert_eq!(busway::Bus::open(&second).unwrap().info().payload_bytes, 64);
 }
 
@@ -93,25 +74,10 @@ fn mistakes_are_refused_with_file_line_and_column() {
             format!("[[bus]]\nname = \"{}\"\ntopolgy = \"lanes\"", &*name),
             "busd.toml, line 3, column 1: unknown",
         ),
-        (
-            format!("[[bus]]\nname = \"{}\"\nlanes = \"three\"", &*name),
-            "line 3, column 9",
-        ),
-        (
-            format!(
-                "[[bus]]\nname = \"{}\"\nlanes = 3\n[[bus]]\nname = \"{0}\"",
-                &*name
-            ),
-            "line 5",
-        ),
-        (
-            format!("[[bus]]\nname = \"{}\"\ncapacity = 1000", &*name),
-            "1000",
-        ),
-        (
-            "[daemon]\nsocket-group = \"no-such-group\"".to_owned(),
-            "no-such-group",
-        ),
+        (format!("[[bus]]\nname = \"{}\"\nlanes = \"three\"", &*name), "line 3, column 9"),
+        (format!("[[bus]]\nname = \"{}\"\nlanes = 3\n[[bus]]\nname = \"{0}\"", &*name), "line 5"),
+        (format!("[[bus]]\nname = \"{}\"\ncapacity = 1000", &*name), "1000"),
+        ("[daemon]\nsocket-group = \"no-such-group\"".to_owned(), "no-such-group"),
         ("[[bus]".to_owned(), "line 1"),
     ] {
         let (code, said) = refuse(&scratch, &text);
@@ -121,10 +87,7 @@ fn mistakes_are_refused_with_file_line_and_column() {
     }
     assert!(!name.segment().exists());
     let missing = scratch.join("missing.toml");
-    let (code, said) = refused(
-        &scratch.join("run"),
-        &["--config", missing.to_str().unwrap()],
-    );
+    let (code, said) = refused(&scratch.join("run"), &["--config", missing.to_str().unwrap()]);
     assert_eq!(code, 2, "{said}");
     assert!(said.contains("missing.toml"), "{said}");
 }

@@ -15,19 +15,9 @@ fn a_bus_is_created_listed_inspected_and_removed() {
     });
     let created = daemon.request("POST", "/v1/buses", &wish.to_string());
     assert_eq!(created.status, 201, "{created:?}");
-    assert_eq!(
-        created.header("location"),
-        Some(&*format!("/v1/buses/{}", &*name))
-    );
+    assert_eq!(created.header("location"), Some(&*format!("/v1/buses/{}", &*name)));
     let bus = created.json();
-    for key in [
-        "name",
-        "topology",
-        "payload_bytes",
-        "capacity_frames",
-        "lanes_max",
-        "on_full",
-    ] {
+    for key in ["name", "topology", "payload_bytes", "capacity_frames", "lanes_max", "on_full"] {
         assert_eq!(bus[key], wish[key], "{key}");
     }
     for key in ["consumers_max", "timestamps", "frames", "origin_position"] {
@@ -45,10 +35,7 @@ fn a_bus_is_created_listed_inspected_and_removed() {
     assert_eq!(detail["consumers"], json!([]));
 
     let removed = daemon.request("DELETE", &format!("/v1/buses/{}", &*name), "");
-    assert_eq!(
-        (removed.status, removed.json()["removed"].as_str()),
-        (200, Some(&*name))
-    );
+    assert_eq!((removed.status, removed.json()["removed"].as_str()), (200, Some(&*name)));
     assert!(!name.segment().exists());
     let gone = daemon.get(&format!("/v1/buses/{}", &*name));
     assert_eq!((gone.status, &*gone.code()), (404, "not_found"));
@@ -81,67 +68,23 @@ fn bad_wishes_name_the_value_and_create_nothing() {
         (json!({"name": ""}), "bad_name", ""),
         (json!({"name": ".hidden"}), "bad_name", ".hidden"),
         (json!({"name": "x".repeat(65)}), "bad_name", ""),
-        (
-            json!({"name": &*name, "capacity_frames": 1000}),
-            "bad_geometry",
-            "1000",
-        ),
-        (
-            json!({"name": &*name, "payload_bytes": 0}),
-            "bad_geometry",
-            "0",
-        ),
-        (
-            json!({"name": &*name, "lanes_max": 257}),
-            "bad_geometry",
-            "257",
-        ),
-        (
-            json!({"name": &*name, "consumers_max": 65}),
-            "bad_geometry",
-            "65",
-        ),
-        (
-            json!({"name": &*name, "group": "no-such-group"}),
-            "bad_option",
-            "no-such-group",
-        ),
-        (
-            json!({"name": &*name, "schema": {"fields": 7}}),
-            "bad_schema",
-            "",
-        ),
-        (
-            json!({"name": &*name, "topology": "mesh"}),
-            "bad_request",
-            "mesh",
-        ),
+        (json!({"name": &*name, "capacity_frames": 1000}), "bad_geometry", "1000"),
+        (json!({"name": &*name, "payload_bytes": 0}), "bad_geometry", "0"),
+        (json!({"name": &*name, "lanes_max": 257}), "bad_geometry", "257"),
+        (json!({"name": &*name, "consumers_max": 65}), "bad_geometry", "65"),
+        (json!({"name": &*name, "group": "no-such-group"}), "bad_option", "no-such-group"),
+        (json!({"name": &*name, "schema": {"fields": 7}}), "bad_schema", ""),
+        (json!({"name": &*name, "topology": "mesh"}), "bad_request", "mesh"),
         (json!({"name": &*name, "mode": "rw"}), "bad_request", "rw"),
-        (
-            json!({"name": &*name, "payload_bytes": -1}),
-            "bad_request",
-            "-1",
-        ),
-        (
-            json!({"name": &*name, "lanes_max": 4_294_967_296_u64}),
-            "bad_request",
-            "4294967296",
-        ),
-        (
-            json!({"name": &*name, "payload": 48}),
-            "bad_request",
-            "payload",
-        ),
+        (json!({"name": &*name, "payload_bytes": -1}), "bad_request", "-1"),
+        (json!({"name": &*name, "lanes_max": 4_294_967_296_u64}), "bad_request", "4294967296"),
+        (json!({"name": &*name, "payload": 48}), "bad_request", "payload"),
         (json!({"name": 7}), "bad_request", "line 1 column"),
         (json!(["name"]), "bad_request", ""),
     ];
     for (wish, code, words) in cases {
         let answer = daemon.request("POST", "/v1/buses", &wish.to_string());
-        assert_eq!(
-            (answer.status, &*answer.code()),
-            (400, code),
-            "{wish}: {answer:?}"
-        );
+        assert_eq!((answer.status, &*answer.code()), (400, code), "{wish}: {answer:?}");
         assert!(answer.message().contains(words), "{wish}: {answer:?}");
     }
     assert!(!name.segment().exists());
@@ -156,10 +99,7 @@ fn a_bus_in_use_is_removed_only_by_force() {
     let path = format!("/v1/buses/{}", &*name);
     let refused = daemon.request("DELETE", &path, "");
     assert_eq!((refused.status, &*refused.code()), (409, "in_use"));
-    assert!(
-        refused.message().contains(&child.pid().to_string()),
-        "{refused:?}"
-    );
+    assert!(refused.message().contains(&child.pid().to_string()), "{refused:?}");
     assert!(name.segment().exists());
     let removed = daemon.request("DELETE", &format!("{path}?force=true"), "");
     assert_eq!(removed.status, 200, "{removed:?}");
@@ -174,18 +114,11 @@ fn participants_are_listed_with_who_they_are() {
     daemon.create(&name, "");
     let producer = Child::start(Task::HoldProducer, &name);
     let consumer = Child::start(Task::HoldConsumer, &name);
-    let list = daemon
-        .get(&format!("/v1/buses/{}/participants", &*name))
-        .json();
+    let list = daemon.get(&format!("/v1/buses/{}/participants", &*name)).json();
     let found = list["participants"].as_array().unwrap();
-    let seen: Vec<(&str, u64)> = found
-        .iter()
-        .map(|p| (p["role"].as_str().unwrap(), p["pid"].as_u64().unwrap()))
-        .collect();
-    let wanted = [
-        ("producer", producer.pid().into()),
-        ("consumer", consumer.pid().into()),
-    ];
+    let seen: Vec<(&str, u64)> =
+        found.iter().map(|p| (p["role"].as_str().unwrap(), p["pid"].as_u64().unwrap())).collect();
+    let wanted = [("producer", producer.pid().into()), ("consumer", consumer.pid().into())];
     assert_eq!(seen, wanted);
     for who in found {
         assert_eq!(who["name"], "holder");
@@ -212,12 +145,7 @@ fn a_segment_that_is_no_bus_is_listed_with_the_reason() {
     let answer = daemon.get(&format!("/v1/buses/{}", &*name));
     assert_eq!((answer.status, &*answer.code()), (409, code));
     daemon.wait_for_log(&[("bus", json!(&*name)), ("level", json!("WARN"))]);
-    assert_eq!(
-        daemon
-            .request("DELETE", &format!("/v1/buses/{}", &*name), "")
-            .status,
-        200
-    );
+    assert_eq!(daemon.request("DELETE", &format!("/v1/buses/{}", &*name), "").status, 200);
     assert!(!name.segment().exists());
 }
 
@@ -234,38 +162,15 @@ fn what_does_not_exist_is_refused_as_json() {
         ("GET", "/v1/buses/%00", 400, "bad_name"),
         ("GET", "/v1/buses/%ff", 400, "bad_request"),
         ("GET", "/v1/buses/t-nobody-made-this", 404, "not_found"),
-        (
-            "GET",
-            "/v1/buses/t-nobody-made-this/participants",
-            404,
-            "not_found",
-        ),
+        ("GET", "/v1/buses/t-nobody-made-this/participants", 404, "not_found"),
         ("DELETE", "/v1/buses/t-nobody-made-this", 404, "not_found"),
-        (
-            "DELETE",
-            "/v1/buses/t-nobody-made-this?force=perhaps",
-            400,
-            "bad_request",
-        ),
-        (
-            "DELETE",
-            "/v1/buses/t-nobody-made-this?farce=true",
-            400,
-            "bad_request",
-        ),
+        ("DELETE", "/v1/buses/t-nobody-made-this?force=perhaps", 400, "bad_request"),
+        ("DELETE", "/v1/buses/t-nobody-made-this?farce=true", 400, "bad_request"),
     ];
     for (method, path, status, code) in cases {
         let answer = daemon.request(method, path, "");
-        assert_eq!(
-            (answer.status, &*answer.code()),
-            (status, code),
-            "{method} {path}"
-        );
-        assert_eq!(
-            answer.header("allow").is_some(),
-            status == 405,
-            "{method} {path}"
-        );
+        assert_eq!((answer.status, &*answer.code()), (status, code), "{method} {path}");
+        assert_eq!(answer.header("allow").is_some(), status == 405, "{method} {path}");
     }
 }
 
@@ -283,11 +188,7 @@ fn bodies_that_are_no_wish_are_refused_with_the_place() {
         ("", "empty"),
     ] {
         let answer = post(body);
-        assert_eq!(
-            (answer.status, &*answer.code()),
-            (400, "bad_request"),
-            "{body}: {answer:?}"
-        );
+        assert_eq!((answer.status, &*answer.code()), (400, "bad_request"), "{body}: {answer:?}");
         assert!(answer.message().contains(words), "{body}: {answer:?}");
     }
     let deep = "[".repeat(100_000);
@@ -324,23 +225,10 @@ fn nonsense_neither_stops_nor_confuses_the_daemon() {
         }
         let answer = send_raw(&daemon.socket(), &bytes).unwrap();
         let text = String::from_utf8_lossy(&answer).into_owned();
-        assert!(
-            !text.starts_with("HTTP/1.1 2"),
-            "{text} to {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
-        assert!(
-            !text.starts_with("HTTP/1.1 5"),
-            "{text} to {:?}",
-            String::from_utf8_lossy(&bytes)
-        );
+        assert!(!text.starts_with("HTTP/1.1 2"), "{text} to {:?}", String::from_utf8_lossy(&bytes));
+        assert!(!text.starts_with("HTTP/1.1 5"), "{text} to {:?}", String::from_utf8_lossy(&bytes));
     }
-    assert_eq!(
-        exchange(&daemon.socket(), "GET", "/v1/health", "")
-            .unwrap()
-            .status,
-        200
-    );
+    assert_eq!(exchange(&daemon.socket(), "GET", "/v1/health", "").unwrap().status, 200);
 }
 
 #[test]

@@ -16,10 +16,7 @@ fn a_second_daemon_in_the_directory_is_refused_and_told_of_the_first() {
     let daemon = Daemon::start();
     let (code, text) = refused(&daemon.runtime_dir(), &[]);
     assert_eq!(code, 7, "{text}");
-    assert!(
-        text.contains(&format!("process {}", daemon.pid())),
-        "{text}"
-    );
+    assert!(text.contains(&format!("process {}", daemon.pid())), "{text}");
     assert_eq!(daemon.get("/v1/health").json()["pid"], json!(daemon.pid()));
 }
 
@@ -46,15 +43,10 @@ fn kill_and_start_again_loses_nothing_and_disturbs_nobody() {
     let consumer = Child::start(Task::Consume, &busy);
     let producer = Child::start(Task::Publish, &busy);
     let before = list_without_counts(&daemon, &[&busy, &idle]);
-    let participants = daemon
-        .get(&format!("/v1/buses/{}/participants", &*busy))
-        .json();
+    let participants = daemon.get(&format!("/v1/buses/{}/participants", &*busy)).json();
 
     daemon.kill();
-    assert!(
-        daemon.socket().exists(),
-        "a killed daemon cannot have cleaned up"
-    );
+    assert!(daemon.socket().exists(), "a killed daemon cannot have cleaned up");
     let bus = busway::Bus::open(&busy).unwrap();
     let published = bus.stat().published;
     eventually("frames while no daemon runs", || {
@@ -62,25 +54,11 @@ fn kill_and_start_again_loses_nothing_and_disturbs_nobody() {
     });
     let daemon = daemon.start_again();
     daemon.wait_for_log(&[("message", json!("watching")), ("bus", json!(&*busy))]);
-    daemon.wait_for_log(&[
-        ("message", json!("attached")),
-        ("pid", json!(producer.pid())),
-    ]);
+    daemon.wait_for_log(&[("message", json!("attached")), ("pid", json!(producer.pid()))]);
 
     assert_eq!(list_without_counts(&daemon, &[&busy, &idle]), before);
-    let again = daemon
-        .get(&format!("/v1/buses/{}/participants", &*busy))
-        .json();
-    for key in [
-        "role",
-        "seat",
-        "pid",
-        "uid",
-        "name",
-        "epoch",
-        "attached_unix_ns",
-        "alive",
-    ] {
+    let again = daemon.get(&format!("/v1/buses/{}/participants", &*busy)).json();
+    for key in ["role", "seat", "pid", "uid", "name", "epoch", "attached_unix_ns", "alive"] {
         for index in 0..2 {
             let of = |list: &Value| list["participants"][index][key].clone();
             assert_eq!(of(&again), of(&participants), "{key}");
@@ -110,14 +88,9 @@ fn a_closed_stderr_does_not_end_it() {
     let socket = run.join("busd.sock");
     let name = BusName::new();
     let wish = format!("{{\"name\": \"{}\"}}", &*name);
-    let answer = eventually("the daemon", || {
-        exchange(&socket, "POST", "/v1/buses", &wish).ok()
-    });
+    let answer = eventually("the daemon", || exchange(&socket, "POST", "/v1/buses", &wish).ok());
     assert_eq!(answer.status, 201, "{answer:?}");
-    assert_eq!(
-        exchange(&socket, "GET", "/v1/health", "").unwrap().status,
-        200
-    );
+    assert_eq!(exchange(&socket, "GET", "/v1/health", "").unwrap().status, 200);
 }
 
 #[test]
@@ -129,10 +102,7 @@ fn directories_that_others_may_write_and_files_in_the_sockets_place_are_refused(
     std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o770)).unwrap();
     let (code, text) = refused(&run, &[]);
     assert_eq!(code, 5, "{text}");
-    assert!(
-        text.contains("0770") && text.contains("hint: chmod 700"),
-        "{text}"
-    );
+    assert!(text.contains("0770") && text.contains("hint: chmod 700"), "{text}");
 
     std::fs::set_permissions(&run, std::fs::Permissions::from_mode(0o700)).unwrap();
     std::fs::write(run.join("busd.sock"), "precious").unwrap();
@@ -148,9 +118,7 @@ fn the_service_manager_is_told() {
     let scratch = Scratch::new();
     let path = scratch.join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
-    manager
-        .set_read_timeout(Some(crate::support::PATIENCE))
-        .unwrap();
+    manager.set_read_timeout(Some(crate::support::PATIENCE)).unwrap();
     let mut command = command(&scratch.join("run"));
     let mut process = Leashed::spawn(command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null()));
     let hear = || {

@@ -16,22 +16,14 @@ struct Description {
 
 impl Description {
     fn of(daemon: &Daemon) -> Self {
-        Self {
-            document: daemon.get("/v1/openapi.json").json(),
-            seen: BTreeSet::new(),
-        }
+        Self { document: daemon.get("/v1/openapi.json").json(), seen: BTreeSet::new() }
     }
 
     /// Every described method and path.
     fn routes(&self) -> BTreeSet<(String, String)> {
         let mut routes = BTreeSet::new();
         for (path, item) in self.document["paths"].as_object().unwrap() {
-            for method in item
-                .as_object()
-                .unwrap()
-                .keys()
-                .filter(|key| *key != "parameters")
-            {
+            for method in item.as_object().unwrap().keys().filter(|key| *key != "parameters") {
                 routes.insert((method.to_ascii_uppercase(), path.clone()));
             }
         }
@@ -43,14 +35,9 @@ impl Description {
         let operation = &self.document["paths"][path][method.to_ascii_lowercase()];
         let described = &operation["responses"][answer.status.to_string()];
         let schema = &described["content"]["application/json"]["schema"];
-        assert!(
-            schema.is_object(),
-            "{method} {path}: {} is not described",
-            answer.status
-        );
+        assert!(schema.is_object(), "{method} {path}: {} is not described", answer.status);
         self.validate(schema, &answer.json(), &format!("{method} {path}"));
-        self.seen
-            .insert((method.to_owned(), path.to_owned(), answer.status));
+        self.seen.insert((method.to_owned(), path.to_owned(), answer.status));
     }
 
     /// Strictly: a key that is not described is an error as well.
@@ -60,10 +47,8 @@ impl Description {
         let mut root = schema.clone();
         root["components"] = components;
         let validator = jsonschema::validator_for(&root).unwrap();
-        let faults: Vec<String> = validator
-            .iter_errors(body)
-            .map(|fault| format!("{fault}"))
-            .collect();
+        let faults: Vec<String> =
+            validator.iter_errors(body).map(|fault| format!("{fault}")).collect();
         assert!(faults.is_empty(), "{what}: {faults:?} in {body}");
     }
 }
@@ -97,11 +82,7 @@ fn the_description_and_the_server_have_the_same_routes() {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let is_described = described.contains(&(method.to_owned(), path.clone()));
             let answer = daemon.request(method, &path.replace("{name}", "t-nobody-made-this"), "");
-            assert_eq!(
-                answer.status != 405,
-                is_described,
-                "{method} {path}: {answer:?}"
-            );
+            assert_eq!(answer.status != 405, is_described, "{method} {path}: {answer:?}");
         }
     }
 }
@@ -113,17 +94,11 @@ fn the_handbook_names_every_route_and_every_error_code() {
     let daemon = Daemon::start();
     let description = Description::of(&daemon);
     for (method, path) in description.routes() {
-        assert!(
-            handbook.contains(&format!("| `{method} {path}` |")),
-            "{method} {path}"
-        );
+        assert!(handbook.contains(&format!("| `{method} {path}` |")), "{method} {path}");
     }
     let codes = &description.document["components"]["schemas"]["ErrorBody"]["properties"]["code"];
     for code in codes["enum"].as_array().unwrap() {
-        assert!(
-            handbook.contains(&format!("`{}`", code.as_str().unwrap())),
-            "{code}"
-        );
+        assert!(handbook.contains(&format!("`{}`", code.as_str().unwrap())), "{code}");
     }
     let wish = &description.document["components"]["schemas"]["CreateBus"]["properties"];
     for key in wish.as_object().unwrap().keys() {
@@ -143,72 +118,39 @@ fn every_answer_is_as_described() {
     let schema = json!({"name": "sample", "kind": 7, "fields": [{"name": "value", "type": "u64"}]});
     let wish = |more: Value| {
         let mut wish = json!({"name": &*name, "topology": "ordered", "schema": schema});
-        wish.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
+        wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         wish.to_string()
     };
     let request = &description.document["components"]["schemas"]["CreateBus"].clone();
     let all: Value = serde_json::to_value(busd::api::CreateBus::new("a")).unwrap();
     description.validate(request, &all, "a wish");
     let described: BTreeSet<&String> = request["properties"].as_object().unwrap().keys().collect();
-    assert_eq!(
-        described,
-        all.as_object().unwrap().keys().collect(),
-        "keys of a wish"
-    );
+    assert_eq!(described, all.as_object().unwrap().keys().collect(), "keys of a wish");
 
     let mut ask = |method: &str, path: &str, query: &str, body: &str| {
-        let answer = daemon.request(
-            method,
-            &format!("{}{query}", path.replace("{name}", &name)),
-            body,
-        );
+        let answer =
+            daemon.request(method, &format!("{}{query}", path.replace("{name}", &name)), body);
         description.check(method, path, &answer);
         answer
     };
     assert_eq!(ask("POST", "/v1/buses", "", &wish(json!({}))).status, 201);
     assert_eq!(ask("POST", "/v1/buses", "", &wish(json!({}))).status, 409);
-    assert_eq!(
-        ask(
-            "POST",
-            "/v1/buses",
-            "",
-            &wish(json!({"if_not_exists": true}))
-        )
-        .status,
-        200
-    );
+    assert_eq!(ask("POST", "/v1/buses", "", &wish(json!({"if_not_exists": true}))).status, 200);
     assert_eq!(ask("POST", "/v1/buses", "", "{").status, 400);
-    assert_eq!(
-        ask("POST", "/v1/buses", "", &" ".repeat(2 << 20)).status,
-        413
-    );
+    assert_eq!(ask("POST", "/v1/buses", "", &" ".repeat(2 << 20)).status, 413);
 
     let bus = busway::Bus::open(&name).unwrap();
     let mut producer = bus.producer().attach().unwrap();
     let consumer = bus.consumer().attach().unwrap();
     producer.publish_bytes(7, &[1; 8]).unwrap();
-    for path in [
-        "/v1/version",
-        "/v1/health",
-        "/v1/openapi.json",
-        "/v1/buses",
-        "/v1/participants",
-    ] {
+    for path in ["/v1/version", "/v1/health", "/v1/openapi.json", "/v1/buses", "/v1/participants"] {
         assert_eq!(ask("GET", path, "", "").status, 200);
     }
     let detail = ask("GET", "/v1/buses/{name}", "", "").json();
     assert_every_part_is_there(&detail);
-    assert_eq!(
-        ask("GET", "/v1/buses/{name}/participants", "", "").status,
-        200
-    );
+    assert_eq!(ask("GET", "/v1/buses/{name}/participants", "", "").status, 200);
     assert_eq!(ask("DELETE", "/v1/buses/{name}", "", "").status, 409);
-    assert_eq!(
-        ask("DELETE", "/v1/buses/{name}", "?force=7", "").status,
-        400
-    );
+    assert_eq!(ask("DELETE", "/v1/buses/{name}", "?force=7", "").status, 400);
     drop((producer, consumer));
     assert_eq!(ask("DELETE", "/v1/buses/{name}", "", "").status, 200);
     for (method, path) in [
@@ -226,11 +168,7 @@ fn every_answer_is_as_described() {
         .filter(|(_, _, status)| *status < 300)
         .map(|(method, path, _)| (method.clone(), path.clone()))
         .collect();
-    assert_eq!(
-        answered,
-        description.routes(),
-        "every described route has answered"
-    );
+    assert_eq!(answered, description.routes(), "every described route has answered");
 }
 
 /// A detail in which something optional is missing would prove nothing about it.
@@ -260,42 +198,32 @@ fn every_reference_and_operation_of_the_description_is_whole() {
     let daemon = Daemon::start();
     let description = Description::of(&daemon);
     let text = description.document.to_string();
-    for reference in text
-        .split("\"$ref\":\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-    {
+    for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
         let pointer = reference.strip_prefix('#').expect(reference);
-        assert!(
-            description.document.pointer(pointer).is_some(),
-            "{reference}"
-        );
+        assert!(description.document.pointer(pointer).is_some(), "{reference}");
     }
     let mut ids = BTreeSet::new();
     for item in description.document["paths"].as_object().unwrap().values() {
-        for (_, operation) in item
-            .as_object()
-            .unwrap()
-            .iter()
-            .filter(|(key, _)| *key != "parameters")
+        for (_, operation) in
+            item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters")
         {
             assert!(operation["summary"].is_string(), "{operation}");
-            assert!(
-                ids.insert(operation["operationId"].as_str().unwrap()),
-                "{operation}"
-            );
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{operation}");
         }
     }
-    let schemas: &Map<String, Value> = description.document["components"]["schemas"]
-        .as_object()
-        .unwrap();
+    let schemas: &Map<String, Value> =
+        description.document["components"]["schemas"].as_object().unwrap();
     for (name, schema) in schemas {
+        let keys: BTreeSet<&str> =
+            schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let required: BTreeSet<&str> =
+            schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        // Answers have every key always; a wish needs a name.
+        let wanted = if name == "CreateBus" { BTreeSet::from(["name"]) } else { keys };
+        assert_eq!(required, wanted, "{name}");
         for (key, property) in schema["properties"].as_object().unwrap() {
             let is_described = property["description"].is_string() || property["$ref"].is_string();
-            assert!(
-                is_described || key == "name" || property["enum"].is_array(),
-                "{name}.{key}"
-            );
+            assert!(is_described || key == "name" || property["enum"].is_array(), "{name}.{key}");
         }
     }
 }

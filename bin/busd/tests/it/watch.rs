@@ -9,10 +9,7 @@ fn attach_and_detach_are_logged() {
     let daemon = Daemon::start();
     let name = BusName::new();
     daemon.create(&name, "");
-    for (task, role) in [
-        (Task::HoldProducer, "producer"),
-        (Task::HoldConsumer, "consumer"),
-    ] {
+    for (task, role) in [(Task::HoldProducer, "producer"), (Task::HoldConsumer, "consumer")] {
         let child = Child::start(task, &name);
         let who = |message: &str| {
             [
@@ -39,10 +36,7 @@ fn a_dead_producers_lane_is_free_again_and_its_frames_stay() {
     let mut child = Child::start(Task::Publish, &name);
     let bus = busway::Bus::open(&name).unwrap();
     eventually("a few frames", || (bus.stat().published > 5).then_some(()));
-    assert!(
-        bus.producer().attach().is_err(),
-        "a single bus has one producer"
-    );
+    assert!(bus.producer().attach().is_err(), "a single bus has one producer");
     daemon.wait_for_attach(&name, child.pid());
     child.kill();
     let line = daemon.wait_for_recovery(&name, "producer", child.pid());
@@ -55,11 +49,7 @@ fn a_dead_producers_lane_is_free_again_and_its_frames_stay() {
             (daemon.get("/v1/health").json()["seats_recovered"] != 0).then_some(())
         });
     }
-    let mut consumer = bus
-        .consumer()
-        .start(busway::Start::Oldest)
-        .attach()
-        .unwrap();
+    let mut consumer = bus.consumer().start(busway::Start::Oldest).attach().unwrap();
     for count in 0..published {
         let frame = consumer.poll().unwrap().expect("a frame of the dead");
         assert_eq!(frame.payload(), count.to_le_bytes());
@@ -81,9 +71,7 @@ fn a_dead_consumer_holds_nobody_up() {
     child.kill();
     daemon.wait_for_recovery(&name, "consumer", child.pid());
     producer.publish_bytes(0, b"x").unwrap();
-    let list = daemon
-        .get(&format!("/v1/buses/{}/participants", &*name))
-        .json();
+    let list = daemon.get(&format!("/v1/buses/{}/participants", &*name)).json();
     assert_eq!(list["participants"].as_array().unwrap().len(), 1);
 }
 
@@ -123,13 +111,9 @@ fn those_who_died_while_no_daemon_ran_are_recovered_at_start() {
     child.kill();
     let daemon = daemon.start_again();
     let bus = busway::Bus::open(&name).unwrap();
-    eventually("a free lane", || {
-        bus.stat().lanes[0].producer.is_none().then_some(())
-    });
+    eventually("a free lane", || bus.stat().lanes[0].producer.is_none().then_some(()));
     assert_eq!(bus.stat().recoveries, 1);
-    let list = daemon
-        .get(&format!("/v1/buses/{}/participants", &*name))
-        .json();
+    let list = daemon.get(&format!("/v1/buses/{}/participants", &*name)).json();
     assert_eq!(list["participants"], json!([]));
 }
 
@@ -157,19 +141,13 @@ fn a_segment_that_is_cut_short_does_not_end_the_daemon() {
     for name in [&broken, &whole] {
         daemon.wait_for_log(&[("message", json!("watching")), ("bus", json!(&**name))]);
     }
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .open(broken.segment())
-        .unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(broken.segment()).unwrap();
     file.set_len(0).unwrap();
     daemon.wait_for_log(&[("level", json!("WARN")), ("bus", json!(&*broken))]);
     let answer = daemon.get(&format!("/v1/buses/{}", &*broken));
     assert_eq!((answer.status, &*answer.code()), (409, "corrupt"));
     let consumer = Child::start(Task::HoldConsumer, &whole);
-    let who = [
-        ("message", json!("attached")),
-        ("pid", json!(consumer.pid())),
-    ];
+    let who = [("message", json!("attached")), ("pid", json!(consumer.pid()))];
     daemon.wait_for_log(&who);
     assert_eq!(daemon.get("/v1/health").json()["status"], "ok");
 }

@@ -32,12 +32,7 @@ impl Child {
     pub fn start(task: Task, bus: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args([
-                "--exact",
-                "support::child::runs_a_task",
-                "--nocapture",
-                "--ignored",
-            ])
+            .args(["--exact", "support::child::runs_a_task", "--nocapture", "--ignored"])
             .env("BUSD_TEST_TASK", format!("{task:?}"))
             .env("BUSD_TEST_BUS", bus)
             .stdin(Stdio::piped())
@@ -68,11 +63,7 @@ impl Child {
     /// The next thing that it says; the test harness in it talks too.
     fn hear(&mut self) -> String {
         loop {
-            let line = self
-                .lines
-                .next()
-                .expect("the child ended in silence")
-                .unwrap();
+            let line = self.lines.next().expect("the child ended in silence").unwrap();
             if let Some((_, said)) = line.split_once("@@") {
                 return said.to_owned();
             }
@@ -134,12 +125,7 @@ fn publish(bus: &Bus) {
 }
 
 fn consume(bus: &Bus) {
-    let mut consumer = bus
-        .consumer()
-        .name("checker")
-        .start(Start::Oldest)
-        .attach()
-        .unwrap();
+    let mut consumer = bus.consumer().name("checker").start(Start::Oldest).attach().unwrap();
     say("attached");
     let mut count = 0_u64;
     loop {

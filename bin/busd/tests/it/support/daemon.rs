@@ -40,10 +40,7 @@ impl Daemon {
     }
 
     fn start_in(pass: Pass, arguments: &[&str]) -> Self {
-        let place = Place {
-            directory: Scratch::new(),
-            _pass: pass,
-        };
+        let place = Place { directory: Scratch::new(), _pass: pass };
         let mut daemon = Self::spawn_in(Arc::new(place), arguments);
         daemon.wait_until_ready();
         daemon
@@ -67,20 +64,13 @@ impl Daemon {
                 sink.lock().unwrap().push(line);
             }
         });
-        Self {
-            process,
-            place,
-            log,
-        }
+        Self { process, place, log }
     }
 
     fn wait_until_ready(&mut self) {
         eventually("the daemon", || {
             if let Some(status) = self.process.try_wait().unwrap() {
-                panic!(
-                    "the daemon ended with {status}: {:?}",
-                    self.log.lock().unwrap()
-                );
+                panic!("the daemon ended with {status}: {:?}", self.log.lock().unwrap());
             }
             let answer = exchange(&self.socket(), "GET", "/v1/health", "").ok()?;
             (answer.status == 200).then_some(())
@@ -118,13 +108,7 @@ impl Daemon {
     pub fn list(&self, names: &[&str]) -> Vec<Value> {
         let list = self.get("/v1/buses").json();
         let is_ours = |bus: &&Value| names.contains(&bus["name"].as_str().unwrap());
-        list["buses"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(is_ours)
-            .cloned()
-            .collect()
+        list["buses"].as_array().unwrap().iter().filter(is_ours).cloned().collect()
     }
 
     /// Waits for a log line whose fields have these values.
@@ -133,21 +117,14 @@ impl Daemon {
             let log = self.log.lock().unwrap();
             log.iter().find_map(|line| {
                 let line: Value = serde_json::from_str(line).ok()?;
-                wanted
-                    .iter()
-                    .all(|(key, value)| line[*key] == *value)
-                    .then_some(line)
+                wanted.iter().all(|(key, value)| line[*key] == *value).then_some(line)
             })
         })
     }
 
     /// Waits until the log says that this process attached.
     pub fn wait_for_attach(&self, bus: &str, pid: u32) {
-        let attached = [
-            ("message", json!("attached")),
-            ("bus", json!(bus)),
-            ("pid", json!(pid)),
-        ];
+        let attached = [("message", json!("attached")), ("bus", json!(bus)), ("pid", json!(pid))];
         self.wait_for_log(&attached);
     }
 
@@ -206,11 +183,6 @@ pub fn refused(runtime_dir: &Path, arguments: &[&str]) -> (i32, String) {
     let mut process = Leashed::spawn(command.args(arguments).stderr(Stdio::piped()));
     let status = eventually("the refusal", || process.try_wait().unwrap());
     let mut text = String::new();
-    process
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     (status.code().unwrap_or(-1), text)
 }

@@ -19,19 +19,12 @@ pub struct Answer {
 
 impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The body, which must be JSON and say so.
     pub fn json(&self) -> Value {
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/json"),
-            "{self:?}"
-        );
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
@@ -39,38 +32,20 @@ impl Answer {
     pub fn code(&self) -> String {
         let error = self.json()["error"].clone();
         assert!(self.status >= 400, "{self:?}");
-        assert!(
-            error["message"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{self:?}"
-        );
-        assert!(
-            error["hint"].is_string() || error["hint"].is_null(),
-            "{self:?}"
-        );
-        error["code"]
-            .as_str()
-            .unwrap_or_else(|| panic!("{self:?}"))
-            .to_owned()
+        assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
+        assert!(error["hint"].is_string() || error["hint"].is_null(), "{self:?}");
+        error["code"].as_str().unwrap_or_else(|| panic!("{self:?}")).to_owned()
     }
 
     pub fn message(&self) -> String {
-        self.json()["error"]["message"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.json()["error"]["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 /// One request on a connection of its own.
 pub fn exchange(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<Answer> {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: busd\r\nConnection: close\r\n");
-    let length = if body.is_empty() {
-        String::new()
-    } else {
-        length_header(body)
-    };
+    let length = if body.is_empty() { String::new() } else { length_header(body) };
     let bytes = send_raw(socket, format!("{head}{length}\r\n{body}").as_bytes())?;
     parse(&bytes).ok_or_else(|| io::Error::other(format!("no answer in {bytes:?}")))
 }
@@ -99,21 +74,12 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
-    let status = lines
-        .next()?
-        .strip_prefix("HTTP/1.1 ")?
-        .get(..3)?
-        .parse()
-        .ok()?;
+    let status = lines.next()?.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
     let headers = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    Some(Answer {
-        status,
-        headers,
-        body: body.to_owned(),
-    })
+    Some(Answer { status, headers, body: body.to_owned() })
 }
 
 /// Runs in a thread that is another user to the kernel. Needs root.

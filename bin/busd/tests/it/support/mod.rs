@@ -26,11 +26,7 @@ pub struct Scratch(PathBuf);
 fn unique() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     // ORDERING: relaxed; only the number's uniqueness counts.
-    format!(
-        "t-{}-{}",
-        std::process::id(),
-        COUNTER.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("t-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl BusName {
