@@ -1,9 +1,9 @@
 //! The daemon, as the command line needs it: the one that runs, or one that is started on demand.
 //!
 //! As tmux does with its server: this very executable, called again with a hidden verb that hosts
-//! `busd::run`, in a session of its own, so that it stays when the terminal goes. Two that start one
-//! at the same time are sorted out by the daemon's lock: the second daemon ends, both callers talk
-//! to the first.
+//! `busd::run`, in a session of its own, so that it stays when the terminal goes. Two that start
+//! one at the same time are sorted out by the daemon's lock: the second daemon ends, both callers
+//! talk to the first.
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, hint_for};
@@ -47,10 +47,7 @@ pub fn host(context: &Context) -> ExitCode {
     // For ps and top; the command line says `busd` too.
     let _ = rustix::thread::set_name(c"busd");
     let runtime_dir = Some(context.runtime_dir.path().to_owned());
-    busd::run(&busd::Args {
-        runtime_dir,
-        ..busd::Args::default()
-    })
+    busd::run(&busd::Args { runtime_dir, ..busd::Args::default() })
 }
 
 /// The daemon if one runs; `None` with `--no-daemon` or when nobody listens.
@@ -86,11 +83,8 @@ fn start(directory: &RuntimeDir) -> Result<Client, Failure> {
             _ => Exit::Daemon,
         };
         let directory = directory.path().display();
-        Failure::new(
-            exit,
-            format!("cannot start a daemon in {directory}: {error}"),
-        )
-        .hint("--runtime-dir names another directory; --no-daemon works without a daemon")
+        Failure::new(exit, format!("cannot start a daemon in {directory}: {error}"))
+            .hint("--runtime-dir names another directory; --no-daemon works without a daemon")
     };
     let mut log = open_log(directory).map_err(cannot)?;
     let log_start = log.seek(SeekFrom::End(0)).map_err(cannot)?;
@@ -98,7 +92,10 @@ fn start(directory: &RuntimeDir) -> Result<Client, Failure> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         let error = match wait_until_ready(directory, START_SLICE) {
-            Ok(client) => return Ok(client),
+            Ok(client) => {
+                end_unless_it_serves(&mut child, &client)?;
+                return Ok(client);
+            }
             Err(error) => error,
         };
         let ended = child.try_wait().map_err(cannot)?;
@@ -113,7 +110,8 @@ fn start(directory: &RuntimeDir) -> Result<Client, Failure> {
 }
 
 fn spawn(directory: &RuntimeDir, log: &File) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+    // Not by its path, where another version may have been installed since this one started.
+    Command::new("/proc/self/exe")
         .arg0("busd")
         .arg(HOST_VERB)
         .arg("--runtime-dir")
@@ -157,24 +155,28 @@ fn log_since(log: &mut File, start: u64) -> String {
         let mut limited = io::Read::by_ref(log).take(LOG_BYTES_MAX);
         limited.read_to_end(&mut bytes)
     });
-    read.map_or_else(
-        |_| String::new(),
-        |_| String::from_utf8_lossy(&bytes).into_owned(),
-    )
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The daemon says `error: …` and `hint: …` last; those are worth passing on.
 fn did_not_start(log: &str, directory: &RuntimeDir) -> Failure {
     let last = |label: &str| log.lines().rev().find_map(|line| line.strip_prefix(label));
     let reason = last("error: ").unwrap_or("it ended without a word");
-    let hint = last("hint: ").map_or_else(
-        || format!("its log is {}", log_path(directory).display()),
-        str::to_owned,
-    );
+    let hint = last("hint: ")
+        .map_or_else(|| format!("its log is {}", log_path(directory).display()), str::to_owned);
     Failure::new(Exit::Daemon, format!("the daemon did not start: {reason}")).hint(hint)
 }
 
-/// Ends a daemon that this process started and that never answered.
+/// Somebody else's daemon may have been faster. Then ours would find the lock taken and end by itself,
+/// unless the other one is told to stop just before: it would be started behind everybody's back.
+fn end_unless_it_serves(child: &mut Child, client: &Client) -> Result<(), Failure> {
+    if client.health()?.pid != child.id() {
+        end(child);
+    }
+    Ok(())
+}
+
+/// Ends a daemon that this process started and that serves nobody.
 fn end(child: &mut Child) {
     // Both fail only when it has ended by itself.
     let _ = child.kill();
@@ -185,10 +187,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let failure = Self::new(Exit::from_error_code(error.code()), error.to_string());
         // Our own words first: the daemon's speak of its HTTP interface.
-        match hint_for(error.code())
-            .map(str::to_owned)
-            .or_else(|| error.hint())
-        {
+        match hint_for(error.code()).map(str::to_owned).or_else(|| error.hint()) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }

@@ -35,10 +35,7 @@ impl Exit {
     pub const ALL: [(Self, &'static str); 10] = [
         (Self::Ok, "ok"),
         (Self::Failure, "failure"),
-        (
-            Self::Usage,
-            "usage: wrong arguments or input; nothing was changed",
-        ),
+        (Self::Usage, "usage: wrong arguments or input; nothing was changed"),
         (Self::NotFound, "not found"),
         (Self::Daemon, "daemon needed and unreachable"),
         (Self::Permission, "permission denied"),
@@ -80,11 +77,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that ends with `exit` and says `message` (lower case, with the offending value).
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            hint: None,
-        }
+        Self { exit, message: message.into(), hint: None }
     }
 
     /// Something went wrong that has no code of its own.
@@ -161,11 +154,7 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
 impl From<busway::Error> for Failure {
     fn from(error: busway::Error) -> Self {
         let hint = hint_for(error.code()).map(str::to_owned);
-        Self {
-            exit: Exit::from_error_code(error.code()),
-            message: error.to_string(),
-            hint,
-        }
+        Self { exit: Exit::from_error_code(error.code()), message: error.to_string(), hint }
     }
 }
 

@@ -52,7 +52,7 @@ const FLAGS: [&str; 16] = [
     "-j",
 ];
 
-/// Flags of systemd's tool that are not ours and take a value, as `--flag=value` or as the next word.
+/// Flags of systemd's tool that are not ours and take a value: `--flag=value` or `--flag value`.
 const FLAGS_WITH_VALUE: [&str; 15] = [
     "--address",
     "--host",
@@ -136,21 +136,15 @@ fn verb_meant_for_systemd<'a>(
         })
     };
     let flag = flag_before.map(str::to_owned);
-    flag.or_else(|| {
-        after
-            .find(is_foreign)
-            .map(|flag| format!("list {}", flag.display()))
-    })
+    flag.or_else(|| after.find(is_foreign).map(|flag| format!("list {}", flag.display())))
 }
 
 /// The first `busctl` on PATH that is not this executable and says that it is systemd's.
 pub fn find_systemd_tool() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join("busctl"))
-        .find(|candidate| {
-            candidate.is_absolute() && !is_this_executable(candidate) && says_systemd(candidate)
-        })
+    std::env::split_paths(&path).map(|folder| folder.join("busctl")).find(|candidate| {
+        candidate.is_absolute() && !is_this_executable(candidate) && says_systemd(candidate)
+    })
 }
 
 /// Compares device and inode, so that a link to this executable is seen as this executable.
@@ -165,10 +159,7 @@ fn is_this_executable(candidate: &Path) -> bool {
 }
 
 fn says_systemd(candidate: &Path) -> bool {
-    let output = Command::new(candidate)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
+    let output = Command::new(candidate).arg("--version").stdin(Stdio::null()).output();
     output.is_ok_and(|output| output.status.success() && output.stdout.starts_with(b"systemd "))
 }
 

@@ -35,9 +35,7 @@ pub fn main() -> ExitCode {
         Out::new(false, Color::Auto).failure(&failure);
         return failure.exit().code();
     }
-    let command = Cli::command()
-        .name(about::called_by())
-        .color(clap_color(&arguments));
+    let command = Cli::command().name(about::called_by()).color(clap_color(&arguments));
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
@@ -84,7 +82,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Help and usage errors are printed before the flags are parsed, so `--color` is looked for by hand.
+/// Help and usage errors are printed before the flags are parsed: `--color` is looked for by hand.
 fn clap_color(arguments: &[OsString]) -> ColorChoice {
     let mut choice = ColorChoice::Auto;
     for (index, argument) in arguments.iter().enumerate() {

@@ -122,26 +122,18 @@ impl Out {
 
     /// Whether stdout is a pipe or socket that nobody reads any more. Costs a system call; for
     /// verbs that may wait long before they write again.
-    #[allow(
-        clippy::unused_self,
-        reason = "output goes through Out, whatever it needs of it"
-    )]
+    #[allow(clippy::unused_self, reason = "output goes through Out, whatever it needs of it")]
     pub fn reader_is_gone(&self) -> bool {
         let stdout = rustix::stdio::stdout();
         // Asks for nothing: errors and hang-ups are always reported (poll(2)).
         let mut looked_at = [PollFd::new(&stdout, PollFlags::empty())];
         let gone = PollFlags::ERR | PollFlags::HUP;
         rustix::event::poll(&mut looked_at, Some(&Timespec::default())).is_ok()
-            && looked_at
-                .iter()
-                .any(|stdout| stdout.revents().intersects(gone))
+            && looked_at.iter().any(|stdout| stdout.revents().intersects(gone))
     }
 
     /// Says something on stderr. A stderr that is closed is nobody to talk to: no error.
-    #[allow(
-        clippy::unused_self,
-        reason = "output goes through Out, whatever it needs of it"
-    )]
+    #[allow(clippy::unused_self, reason = "output goes through Out, whatever it needs of it")]
     pub fn note(&self, text: impl Display) {
         let _ = writeln!(io::stderr(), "{text}");
     }
@@ -180,11 +172,7 @@ struct Tagged<'a, T> {
 }
 
 fn painted(wanted: bool, paint: Paint, text: impl Display) -> String {
-    if wanted {
-        format!("{}{text}\x1b[0m", paint.escape())
-    } else {
-        text.to_string()
-    }
+    if wanted { format!("{}{text}\x1b[0m", paint.escape()) } else { text.to_string() }
 }
 
 /// NO_COLOR counts when it is present and not empty (no-color.org).

@@ -23,11 +23,7 @@ pub struct Table<const COLUMNS: usize> {
 impl<const COLUMNS: usize> Table<COLUMNS> {
     /// A table with these headings and no rows.
     pub fn new(columns: [(&'static str, Side); COLUMNS]) -> Self {
-        Self {
-            columns,
-            rows: Vec::new(),
-            indent: "",
-        }
+        Self { columns, rows: Vec::new(), indent: "" }
     }
 
     /// Puts this before every line.
@@ -39,8 +35,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
 
     /// Adds a row. Control characters in a cell (a process may call itself anything) are replaced.
     pub fn row(&mut self, cells: [String; COLUMNS]) {
-        self.rows
-            .push(cells.map(|cell| cell.replace(|c: char| c.is_control(), "?")));
+        self.rows.push(cells.map(|cell| cell.replace(|c: char| c.is_control(), "?")));
     }
 
     /// Writes the heading and the rows.
@@ -48,11 +43,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         let widths = self.widths();
         let heading = self.columns.map(|(name, _)| name.to_owned());
         let line = self.line(&heading, &widths);
-        out.line(format_args!(
-            "{}{}",
-            self.indent,
-            out.paint(Paint::Bold, line)
-        ))?;
+        out.line(format_args!("{}{}", self.indent, out.paint(Paint::Bold, line)))?;
         for row in &self.rows {
             out.line(format_args!("{}{}", self.indent, self.line(row, &widths)))?;
         }

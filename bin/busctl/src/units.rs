@@ -4,10 +4,7 @@
 //! Two families of suffixes: bytes and capacities are powers of two (`k` = 1024), counts and rates
 //! are decimal (`k` = 1000). JSON output never goes through here: it carries raw integers.
 
-#![allow(
-    clippy::cast_precision_loss,
-    reason = "figures for people have three digits"
-)]
+#![allow(clippy::cast_precision_loss, reason = "figures for people have three digits")]
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::str::FromStr;
@@ -87,9 +84,7 @@ pub fn parse_rate(text: &str) -> Result<Rate, String> {
     }
     let (number, scale) = match text.strip_suffix(['k', 'K']) {
         Some(number) => (number, 1e3),
-        None => text
-            .strip_suffix('M')
-            .map_or((text, 1.0), |number| (number, 1e6)),
+        None => text.strip_suffix('M').map_or((text, 1.0), |number| (number, 1e6)),
     };
     match number.parse::<f64>() {
         Ok(hz) if hz * scale > 0.0 && hz * scale <= RATE_MAX_HZ => Ok(Rate::Hz(hz * scale)),
@@ -110,10 +105,7 @@ fn parse_scaled(text: &str, base: u64) -> Option<u64> {
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    digits
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(base.checked_pow(power)?)
+    digits.parse::<u64>().ok()?.checked_mul(base.checked_pow(power)?)
 }
 
 /// `1536` → `1.5 KiB`.
@@ -123,18 +115,12 @@ pub fn format_bytes(bytes: u64) -> String {
 
 /// `1536.4` → `1.50 KiB/s`.
 pub fn format_byte_rate(bytes_per_s: f64) -> String {
-    scaled(
-        bytes_per_s,
-        1024.0,
-        &["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"],
-    )
+    scaled(bytes_per_s, 1024.0, &["B/s", "KiB/s", "MiB/s", "GiB/s", "TiB/s"])
 }
 
 /// `1234567.0` → `1.23 M`, for counts a second.
 pub fn format_rate(per_second: f64) -> String {
-    scaled(per_second, 1000.0, &["", "k", "M", "G"])
-        .trim_end()
-        .to_owned()
+    scaled(per_second, 1000.0, &["", "k", "M", "G"]).trim_end().to_owned()
 }
 
 /// `1234567` → `1,234,567`.
@@ -152,11 +138,7 @@ pub fn format_count(count: u64) -> String {
 
 /// `1 frame`, `1,234 frames`.
 pub fn format_frames(count: u64) -> String {
-    format!(
-        "{} frame{}",
-        format_count(count),
-        if count == 1 { "" } else { "s" }
-    )
+    format!("{} frame{}", format_count(count), if count == 1 { "" } else { "s" })
 }
 
 /// Nanoseconds as a duration that fits a table: `1.50 ms`.
@@ -177,17 +159,9 @@ pub fn format_unix_ns(unix_ns: u64) -> String {
 
 /// How long ago that was, in at most two units: `2h 5m`.
 pub fn format_age(unix_ns: u64) -> String {
-    let now = std::time::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default()
-        .as_secs();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
     let seconds = now.saturating_sub(unix_ns / 1_000_000_000);
-    match (
-        seconds / 86_400,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ) {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, s) => format!("{s}s"),
         (0, 0, m, s) => format!("{m}m {s}s"),
         (0, h, m, _) => format!("{h}h {m}m"),
@@ -226,16 +200,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_is_refused_by_value() {
-        for text in [
-            "",
-            "k",
-            "-1",
-            "+1",
-            "1.5",
-            "4kb",
-            "99999999999999999999",
-            "18446744073709551615G",
-        ] {
+        for text in
+            ["", "k", "-1", "+1", "1.5", "4kb", "99999999999999999999", "18446744073709551615G"]
+        {
             let error = parse_size(text).expect_err(text);
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }

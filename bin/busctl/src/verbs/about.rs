@@ -64,10 +64,7 @@ fn command() -> Command {
 
 /// Generators write hidden verbs too, so a command that has some is put together anew.
 fn without_hidden(command: &Command) -> Command {
-    if command
-        .get_subcommands()
-        .all(|verb| !verb.is_hide_set() && !verb.has_subcommands())
-    {
+    if command.get_subcommands().all(|verb| !verb.is_hide_set() && !verb.has_subcommands()) {
         return command.clone();
     }
     let visible = command.get_subcommands().filter(|verb| !verb.is_hide_set());
@@ -90,12 +87,6 @@ fn without_hidden(command: &Command) -> Command {
 /// `busway` when called so, else `busctl`.
 pub fn called_by() -> &'static str {
     let called = std::env::args_os().next();
-    let name = called
-        .as_deref()
-        .and_then(|path| Path::new(path).file_name());
-    if name.is_some_and(|name| name == "busway") {
-        "busway"
-    } else {
-        "busctl"
-    }
+    let name = called.as_deref().and_then(|path| Path::new(path).file_name());
+    if name.is_some_and(|name| name == "busway") { "busway" } else { "busctl" }
 }

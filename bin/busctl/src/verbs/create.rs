@@ -83,9 +83,7 @@ pub fn run(args: CreateArgs, context: &Context) -> Result<ExitCode, Failure> {
         daemon::ensure(context)?.create_bus(&request)?
     };
     if context.out.json() {
-        context
-            .out
-            .document("busway.create/1", &Created { created, bus })?;
+        context.out.document("busway.create/1", &Created { created, bus })?;
     } else {
         context.out.note(describe(&bus, created));
     }
@@ -95,9 +93,7 @@ pub fn run(args: CreateArgs, context: &Context) -> Result<ExitCode, Failure> {
 fn request(args: CreateArgs) -> Result<CreateBus, Failure> {
     let schema = args.schema.as_deref().map(read_schema).transpose()?;
     if let Some(group) = &args.group {
-        group
-            .resolve()
-            .map_err(|error| Failure::usage(error.to_string()))?;
+        group.resolve().map_err(|error| Failure::usage(error.to_string()))?;
     }
     Ok(CreateBus {
         name: args.name,
@@ -124,10 +120,7 @@ fn read_schema(path: &Path) -> Result<serde_json::Value, Failure> {
     let shown = path.display();
     let mut text = String::new();
     let read = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(SCHEMA_FILE_BYTES_MAX)
-            .read_to_string(&mut text)
+        std::io::stdin().lock().take(SCHEMA_FILE_BYTES_MAX).read_to_string(&mut text)
     } else {
         std::fs::File::open(path)
             .and_then(|file| file.take(SCHEMA_FILE_BYTES_MAX).read_to_string(&mut text))
@@ -164,11 +157,7 @@ fn describe(bus: &api::Bus, created: bool) -> String {
         if created { "created" } else { "found" },
         bus.name,
         bus.topology,
-        if bus.lanes_max == 1 {
-            "1 lane".to_owned()
-        } else {
-            format!("{} lanes", bus.lanes_max)
-        },
+        if bus.lanes_max == 1 { "1 lane".to_owned() } else { format!("{} lanes", bus.lanes_max) },
         format_count(bus.capacity_frames),
         format_count(u64::from(bus.payload_bytes)),
         format_bytes(bus.segment_bytes),

@@ -18,10 +18,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// How often a wait for stdin checks for Ctrl-C.
-const SLICE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+const SLICE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// What stdin holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,19 +42,14 @@ pub struct Input {
 
 enum From {
     Template(Vec<u8>),
-    Stdin {
-        format: StdinFormat,
-        reader: BufReader<Stdin>,
-    },
+    Stdin { format: StdinFormat, reader: BufReader<Stdin> },
 }
 
 impl Input {
     /// The same payload each time: zeros, with these fields set.
     pub fn template(bus: &Bus, kind: Option<u16>, sets: &[String]) -> Result<Self, Failure> {
         let schema = bus.schema().cloned();
-        let size = schema
-            .as_ref()
-            .map_or(bus.info().payload_bytes, |schema| schema.size_bytes);
+        let size = schema.as_ref().map_or(bus.info().payload_bytes, |schema| schema.size_bytes);
         let mut payload = vec![0; size as usize];
         for set in sets {
             let Some(schema) = &schema else {
@@ -80,18 +72,9 @@ impl Input {
         let schema = bus.schema().cloned();
         let is_bare = bus.info().frames == FrameLayout::Bare;
         // A bare frame has no header, hence nowhere to keep a kind.
-        let own_kind = schema
-            .as_ref()
-            .filter(|_| !is_bare)
-            .map_or(0, |schema| schema.kind);
+        let own_kind = schema.as_ref().filter(|_| !is_bare).map_or(0, |schema| schema.kind);
         let payload_bytes = bus.info().payload_bytes as usize;
-        Self {
-            kind: kind.unwrap_or(own_kind),
-            schema,
-            payload_bytes,
-            place: 0,
-            from,
-        }
+        Self { kind: kind.unwrap_or(own_kind), schema, payload_bytes, place: 0, from }
     }
 
     /// Writes the next payload into `payload` and returns its kind; `None` at the end.
@@ -102,10 +85,7 @@ impl Input {
                 payload.extend_from_slice(template);
                 return Ok(Some(self.kind));
             }
-            From::Stdin {
-                format: StdinFormat::Raw,
-                reader,
-            } => {
+            From::Stdin { format: StdinFormat::Raw, reader } => {
                 let limit = self.payload_bytes as u64;
                 let len = reader.take(limit).read_to_end(payload)?;
                 self.place += 1;
@@ -140,10 +120,7 @@ impl Input {
     pub fn place(&self) -> Option<String> {
         match self.from {
             From::Template(_) => None,
-            From::Stdin {
-                format: StdinFormat::Raw,
-                ..
-            } => Some(format!("frame {}", self.place)),
+            From::Stdin { format: StdinFormat::Raw, .. } => Some(format!("frame {}", self.place)),
             From::Stdin { .. } => Some(format!("line {}", self.place)),
         }
     }
@@ -165,30 +142,21 @@ impl Input {
         if len == 0 {
             return Ok(None);
         }
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| self.bad("not UTF-8"))
+        String::from_utf8(bytes).map(Some).map_err(|_| self.bad("not UTF-8"))
     }
 
     /// Reads an object of fields, or the envelope that `sub -o jsonl` puts around one.
     fn parse_json(&self, line: &str, payload: &mut Vec<u8>) -> Result<u16, Failure> {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
             .map_err(|error| self.bad(format!("not a JSON object: {error}")))?;
-        let is_envelope = object
-            .get("schema")
-            .is_some_and(|name| name == "busway.frame/1");
+        let is_envelope = object.get("schema").is_some_and(|name| name == "busway.frame/1");
         if !is_envelope {
             self.encode(&object, payload)?;
             return Ok(self.kind);
         }
         let kind = object.get("kind").and_then(serde_json::Value::as_u64);
-        let kind = kind
-            .and_then(|kind| u16::try_from(kind).ok())
-            .unwrap_or(self.kind);
-        if let Some(text) = object
-            .get("payload_hex")
-            .and_then(serde_json::Value::as_str)
-        {
+        let kind = kind.and_then(|kind| u16::try_from(kind).ok()).unwrap_or(self.kind);
+        if let Some(text) = object.get("payload_hex").and_then(serde_json::Value::as_str) {
             *payload = parse_hex(text).map_err(|problem| self.bad(problem))?;
             return Ok(kind);
         }
@@ -215,27 +183,20 @@ impl Input {
 }
 
 fn no_schema(bus: &str, flag: &str) -> Failure {
-    Failure::usage(format!(
-        "bus {bus:?} has no schema, so {flag} has no fields to set"
-    ))
-    .hint("`--stdin hex` publishes bytes as they are; `create --schema FILE` stores a schema")
+    Failure::usage(format!("bus {bus:?} has no schema, so {flag} has no fields to set"))
+        .hint("`--stdin hex` publishes bytes as they are; `create --schema FILE` stores a schema")
 }
 
 /// Reads pairs of hexadecimal digits; blanks between them are skipped.
 fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
     let mut digits = Vec::with_capacity(text.len());
     for c in text.chars().filter(|c| !c.is_whitespace()) {
-        let digit = c
-            .to_digit(16)
-            .ok_or_else(|| format!("{c:?} is not a hexadecimal digit"))?;
+        let digit = c.to_digit(16).ok_or_else(|| format!("{c:?} is not a hexadecimal digit"))?;
         digits.push(u8::try_from(digit).unwrap_or_default());
     }
     let (pairs, rest) = digits.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(format!(
-            "{} hexadecimal digits; a byte has two",
-            digits.len()
-        ));
+        return Err(format!("{} hexadecimal digits; a byte has two", digits.len()));
     }
     Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }

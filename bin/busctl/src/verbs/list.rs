@@ -27,10 +27,7 @@ pub fn run(_args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
 
 /// Opens every segment that is named like a bus.
 pub fn read() -> Result<api::BusList, Failure> {
-    let mut list = api::BusList {
-        buses: Vec::new(),
-        unreadable: Vec::new(),
-    };
+    let mut list = api::BusList { buses: Vec::new(), unreadable: Vec::new() };
     for name in Bus::list()? {
         match Bus::open(&name) {
             Ok(bus) => list.buses.push(api::Bus::new(bus.info(), &bus.stat())),
@@ -38,11 +35,7 @@ pub fn read() -> Result<api::BusList, Failure> {
             Err(error) if error.code() == "not_found" => {}
             Err(error) => {
                 let code = error.code().to_owned();
-                let error = ErrorBody {
-                    code,
-                    message: error.to_string(),
-                    hint: None,
-                };
+                let error = ErrorBody { code, message: error.to_string(), hint: None };
                 list.unreadable.push(UnreadableBus { name, error });
             }
         }

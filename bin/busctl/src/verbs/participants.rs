@@ -29,10 +29,7 @@ pub struct Shown<'a> {
 impl<'a> Shown<'a> {
     /// Looks up the name of the participant's process.
     pub fn new(participant: &'a api::Participant) -> Self {
-        Self {
-            participant,
-            process_name: process_name(participant.pid),
-        }
+        Self { participant, process_name: process_name(participant.pid) }
     }
 }
 
@@ -46,14 +43,9 @@ struct List<'a> {
 pub fn run(args: &ParticipantsArgs, context: &Context) -> Result<ExitCode, Failure> {
     let buses = open_all(args.name.as_slice(), &context.out)?;
     let details: Vec<_> = buses.iter().map(api::BusDetail::read).collect();
-    let participants = details
-        .iter()
-        .flat_map(api::BusDetail::participants)
-        .map(Shown::new);
+    let participants = details.iter().flat_map(api::BusDetail::participants).map(Shown::new);
     if context.out.json() {
-        let list = List {
-            participants: participants.collect(),
-        };
+        let list = List { participants: participants.collect() };
         context.out.document("busway.ps/1", &list)?;
         return Ok(Exit::Ok.code());
     }
@@ -72,11 +64,7 @@ pub fn run(args: &ParticipantsArgs, context: &Context) -> Result<ExitCode, Failu
         ("SINCE", Side::Right),
     ]);
     let optional = |count: Option<u64>| count.map_or_else(|| String::from("-"), format_count);
-    for Shown {
-        participant,
-        process_name,
-    } in participants
-    {
+    for Shown { participant, process_name } in participants {
         table.row([
             participant.bus.clone(),
             participant.role.to_string(),

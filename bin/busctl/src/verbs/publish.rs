@@ -33,8 +33,8 @@ pub struct PublishArgs {
     #[arg(short, long, value_name = "HZ", value_parser = parse_rate)]
     rate: Option<Rate>,
     /// Publish so many frames at once: all become visible together
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count_from_one)]
+    batch: u64,
     /// Read the frames from stdin
     #[arg(long, value_name = "FORMAT")]
     stdin: Option<StdinFormat>,
@@ -70,25 +70,25 @@ struct Summary {
 pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let bus = Bus::open(&args.name)?;
+    let batch_max = bus.info().batch_frames_max;
+    if args.batch > batch_max {
+        let batch = args.batch;
+        return Err(Failure::usage(format!(
+            "--batch {batch} is out of range; this bus takes 1 to {batch_max} frames at once"
+        )));
+    }
     let mut input = match args.stdin {
         Some(format) => Input::stdin(&bus, args.kind, format, &stop),
         None => Input::template(&bus, args.kind, &args.set)?,
     };
     // On a bus that blocks, each try waits for a slice, so that Ctrl-C is heard between two.
     let slice = args.timeout.map_or(SLICE, |timeout| timeout.min(SLICE));
-    let options = bus
-        .producer()
-        .name("pub")
-        .wait(Wait::Parking)
-        .timeout(Some(slice));
+    let options = bus.producer().name("pub").wait(Wait::Parking).timeout(Some(slice));
     let mut producer = options.attach()?;
     wait_for_consumers(&bus, args, &stop)?;
     let start = Instant::now();
-    let mut summary = Summary {
-        bus: args.name.clone(),
-        lane: producer.lane(),
-        ..Summary::default()
-    };
+    let mut summary =
+        Summary { bus: args.name.clone(), lane: producer.lane(), ..Summary::default() };
     let result = publish_all(&bus, args, &mut input, &mut producer, &stop, &mut summary);
     summary.next_position = producer.position();
     summary.blocked_ns = producer.blocked_ns();
@@ -124,7 +124,7 @@ fn publish_all(
     let mut pace = Pace::new(args.rate.unwrap_or(Rate::Max));
     let mut frames = Frames::default();
     while left > 0 && !stop.requested() {
-        let wanted = u64::from(args.batch).min(left);
+        let wanted = args.batch.min(left);
         frames.fill(input, wanted)?;
         let count = frames.len();
         if count == 0 || !pace.wait(count, stop) {
@@ -145,7 +145,7 @@ fn publish_all(
             }
             Ok(None) => break,
             Err(PublishError::Full) => summary.rejected_frames += count,
-            Err(error) => return Err(explain(error, args, input)),
+            Err(error) => return Err(explain(error, input)),
         }
         left -= count;
     }
@@ -175,11 +175,10 @@ fn publish(
     }
 }
 
-fn explain(error: PublishError, args: &PublishArgs, input: &Input) -> Failure {
+fn explain(error: PublishError, input: &Input) -> Failure {
     let failure = Failure::from(error);
     match error {
         PublishError::TimedOut => failure.hint("`busctl stat` shows which consumer holds it up"),
-        PublishError::BatchSize { .. } => failure.context(format_args!("--batch {}", args.batch)),
         _ => match input.place() {
             Some(place) => failure.context(format_args!("stdin, {place}")),
             None => failure,
@@ -197,19 +196,11 @@ fn wait_for_consumers(bus: &Bus, args: &PublishArgs, stop: &Stop) -> Result<(), 
     }
     let start = Instant::now();
     loop {
-        let attached = bus
-            .stat()
-            .consumers
-            .iter()
-            .filter(|one| one.participant.alive)
-            .count();
+        let attached = bus.stat().consumers.iter().filter(|one| one.participant.alive).count();
         if attached >= args.wait_consumers || stop.requested() {
             return Ok(());
         }
-        if args
-            .timeout
-            .is_some_and(|timeout| start.elapsed() >= timeout)
-        {
+        if args.timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
             let wanted = args.wait_consumers;
             let message = format!("{attached} of {wanted} consumers attached in time");
             return Err(Failure::new(Exit::Timeout, message));
@@ -255,10 +246,7 @@ impl Frames {
     }
 
     fn iter(&self) -> impl Iterator<Item = (u16, &[u8])> {
-        self.kinds
-            .iter()
-            .copied()
-            .zip(self.payloads.iter().map(Vec::as_slice))
+        self.kinds.iter().copied().zip(self.payloads.iter().map(Vec::as_slice))
     }
 
     fn payload_bytes(&self) -> u64 {
@@ -301,21 +289,14 @@ struct Pace {
 
 impl Pace {
     fn new(rate: Rate) -> Self {
-        Self {
-            rate,
-            start: Instant::now(),
-            scheduled: 0,
-        }
+        Self { rate, start: Instant::now(), scheduled: 0 }
     }
 
     /// Waits until the next frame is due, and takes so many off the schedule. `false` when it was
     /// asked to stop meanwhile.
     fn wait(&mut self, frames: u64, stop: &Stop) -> bool {
         let Rate::Hz(hz) = self.rate else { return true };
-        #[allow(
-            clippy::cast_precision_loss,
-            reason = "exact below 2^53 frames: 104 days at 1 GHz"
-        )]
+        #[allow(clippy::cast_precision_loss, reason = "exact below 2^53 frames: 104 days at 1 GHz")]
         let seconds = self.scheduled as f64 / hz;
         // A rate near zero puts the next frame past the end of any clock.
         let due = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);

@@ -38,10 +38,7 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
     for name in names {
         busway::check_name(&name)?;
         let participants = attached(&name, args.force)?;
-        found.push(RemovedBus {
-            removed: name,
-            participants,
-        });
+        found.push(RemovedBus { removed: name, participants });
     }
     let daemon = daemon::running(context)?;
     for bus in &found {
@@ -54,9 +51,7 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
         }
     }
     if context.out.json() {
-        context
-            .out
-            .document("busway.rm/1", &List { removed: found })?;
+        context.out.document("busway.rm/1", &List { removed: found })?;
     }
     Ok(Exit::Ok.code())
 }
@@ -76,11 +71,7 @@ fn attached(name: &str, force: bool) -> Result<Vec<api::Participant>, Failure> {
             );
         }
     };
-    let alive: Vec<_> = detail
-        .participants()
-        .filter(|one| one.alive)
-        .cloned()
-        .collect();
+    let alive: Vec<_> = detail.participants().filter(|one| one.alive).cloned().collect();
     if alive.is_empty() || force {
         return Ok(alive);
     }
@@ -91,9 +82,6 @@ fn attached(name: &str, force: bool) -> Result<Vec<api::Participant>, Failure> {
             format!("{} {:?} (pid {}, {process})", one.role, one.name, one.pid)
         })
         .collect();
-    Err(
-        Failure::failed(format!("bus {name:?} is in use by {}", named.join(", "))).hint(
-            "stop them, or `busctl rm -f` to remove it anyway: they learn of it by themselves",
-        ),
-    )
+    Err(Failure::failed(format!("bus {name:?} is in use by {}", named.join(", ")))
+        .hint("stop them, or `busctl rm -f` to remove it anyway: they learn of it by themselves"))
 }

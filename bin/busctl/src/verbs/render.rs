@@ -86,10 +86,7 @@ impl Renderer {
 
     /// Appends the frame to `text`, with a newline.
     pub fn frame(&self, frame: &FrameRef<'_>, text: &mut String) {
-        let schema = self
-            .schema
-            .as_ref()
-            .filter(|schema| self.describes(schema, frame));
+        let schema = self.schema.as_ref().filter(|schema| self.describes(schema, frame));
         match self.format {
             Format::Text => push_text(text, frame, schema),
             Format::Jsonl => self.push_json(text, frame, schema),
@@ -124,12 +121,7 @@ impl Renderer {
 
     fn push_csv(&self, text: &mut String, frame: &FrameRef<'_>, schema: Option<&Schema>) {
         let (lane, position) = (frame.lane(), frame.position());
-        let _ = write!(
-            text,
-            "{lane},{position},{},{}",
-            frame.time_ns(),
-            frame.kind()
-        );
+        let _ = write!(text, "{lane},{position},{},{}", frame.time_ns(), frame.kind());
         match (schema, &self.schema) {
             (Some(schema), _) => {
                 for (_, value) in schema.decode(frame.payload()) {
@@ -154,9 +146,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     for byte in bytes {
         text.push(DIGITS[usize::from(byte >> 4)]);
         text.push(DIGITS[usize::from(byte & 15)]);
@@ -177,11 +168,7 @@ fn push_text(text: &mut String, frame: &FrameRef<'_>, schema: Option<&Schema>) {
         let _ = write!(text, " kind {} {} bytes ", frame.kind(), payload.len());
         let shown = payload.get(..TEXT_BYTES_MAX).unwrap_or(payload);
         push_hex(text, shown);
-        text.push_str(if shown.len() < payload.len() {
-            "…"
-        } else {
-            ""
-        });
+        text.push_str(if shown.len() < payload.len() { "…" } else { "" });
         return;
     };
     let _ = write!(text, " {}", schema.name);
@@ -198,24 +185,18 @@ fn push_text(text: &mut String, frame: &FrameRef<'_>, schema: Option<&Schema>) {
 
 /// The columns of a schema in CSV: one per number or text, arrays spread out.
 fn columns(schema: &Schema) -> impl Iterator<Item = String> {
-    schema
-        .fields
-        .iter()
-        .filter(|field| !field.is_padding())
-        .flat_map(|field| {
-            let elements = elements(field);
-            (0..elements.unwrap_or(1)).map(move |index| match elements {
-                None => field.name.clone(),
-                Some(_) => format!("{}[{index}]", field.name),
-            })
+    schema.fields.iter().filter(|field| !field.is_padding()).flat_map(|field| {
+        let elements = elements(field);
+        (0..elements.unwrap_or(1)).map(move |index| match elements {
+            None => field.name.clone(),
+            Some(_) => format!("{}[{index}]", field.name),
         })
+    })
 }
 
 /// How many columns an array has; `None` for a number or a text.
 fn elements(field: &Field) -> Option<u32> {
-    field
-        .count
-        .filter(|_| field.field_type != busway::schema::FieldType::Text)
+    field.count.filter(|_| field.field_type != busway::schema::FieldType::Text)
 }
 
 fn push_value(text: &mut String, value: &Value) {
@@ -258,10 +239,7 @@ mod tests {
                 {"name": "host", "type": "text", "count": 8}]}"#,
         )
         .unwrap();
-        assert_eq!(
-            columns(&schema).collect::<Vec<_>>(),
-            ["load[0]", "load[1]", "host"]
-        );
+        assert_eq!(columns(&schema).collect::<Vec<_>>(), ["load[0]", "load[1]", "host"]);
     }
 
     #[test]

@@ -28,19 +28,12 @@ struct Document<'a> {
 pub fn run(args: &SchemaArgs, context: &Context) -> Result<ExitCode, Failure> {
     let bus = Bus::open(&args.name)?;
     let Some(schema) = bus.schema() else {
-        return Err(
-            Failure::new(Exit::NotFound, format!("bus {:?} has no schema", args.name)).hint(
-                "`busctl create --schema FILE` stores one; `sub -o hex` shows frames without",
-            ),
-        );
+        return Err(Failure::new(Exit::NotFound, format!("bus {:?} has no schema", args.name))
+            .hint("`busctl create --schema FILE` stores one; `sub -o hex` shows frames without"));
     };
     if context.out.json() {
         let hash = format!("{:016x}", schema.hash());
-        let document = Document {
-            bus: &args.name,
-            hash,
-            frame: schema,
-        };
+        let document = Document { bus: &args.name, hash, frame: schema };
         context.out.document("busway.schema/1", &document)?;
     } else {
         print(schema, &context.out)?;

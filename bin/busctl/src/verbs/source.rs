@@ -84,25 +84,14 @@ pub trait Sink {
 impl Source {
     /// Attaches a consumer.
     pub fn consumer(bus: &Bus, name: &str, start: Start) -> Result<Self, Failure> {
-        let consumer = bus
-            .consumer()
-            .name(name)
-            .wait(Wait::Parking)
-            .start(start)
-            .attach()?;
-        Ok(Self {
-            bus: bus.clone(),
-            end: Attached::Consumer(consumer),
-        })
+        let consumer = bus.consumer().name(name).wait(Wait::Parking).start(start).attach()?;
+        Ok(Self { bus: bus.clone(), end: Attached::Consumer(consumer) })
     }
 
     /// Attaches an observer.
     pub fn observer(bus: &Bus, start: Start) -> Result<Self, Failure> {
         let observer = bus.observer().start(start).attach()?;
-        Ok(Self {
-            bus: bus.clone(),
-            end: Attached::Observer(observer),
-        })
+        Ok(Self { bus: bus.clone(), end: Attached::Observer(observer) })
     }
 
     /// Carries frames into `sink` until a limit, Ctrl-C or the removal of the bus.
@@ -125,11 +114,7 @@ impl Source {
                 return Ok(end);
             }
             // What was written is flushed before the first wait.
-            let wait = if progress.idle_since.is_some() {
-                SLICE
-            } else {
-                Duration::ZERO
-            };
+            let wait = if progress.idle_since.is_some() { SLICE } else { Duration::ZERO };
             let step = self.step(wait, sink)?;
             self.account(&step, &mut progress, sink, limits.strict)?;
             if let Step::Frame { .. } = step {
@@ -173,10 +158,7 @@ impl Source {
         match result {
             Ok(Some(frame)) => {
                 sink.frame(&frame)?;
-                Ok(Step::Frame {
-                    lane: frame.lane(),
-                    position: frame.position(),
-                })
+                Ok(Step::Frame { lane: frame.lane(), position: frame.position() })
             }
             Ok(None) => Ok(Step::Nothing),
             Err(PollError::Closed) => Ok(Step::Closed),
@@ -185,8 +167,8 @@ impl Source {
         }
     }
 
-    /// Takes note of a step, and of what was lost in it. The counter can be read only once the frame
-    /// is given back, so the sink learns of a gap right after the frame that follows it.
+    /// Takes note of a step, and of what was lost in it. The counter can be read only once the
+    /// frame is given back, so the sink learns of a gap right after the frame that follows it.
     fn account(
         &self,
         step: &Step,
@@ -209,10 +191,8 @@ impl Source {
         sink.lost(newly, place)?;
         if strict {
             sink.pause()?;
-            return Err(
-                Failure::new(Exit::Loss, format!("{newly} frames were lost"))
-                    .hint("on a bus that blocks or rejects when full, `sub` loses none"),
-            );
+            return Err(Failure::new(Exit::Loss, format!("{newly} frames were lost"))
+                .hint("on a bus that blocks or rejects when full, `sub` loses none"));
         }
         Ok(())
     }
@@ -229,13 +209,7 @@ struct Progress {
 
 impl Progress {
     fn new(lost: u64) -> Self {
-        Self {
-            taken: 0,
-            lost,
-            since_pause: 0,
-            idle_since: None,
-            was_removed: false,
-        }
+        Self { taken: 0, lost, since_pause: 0, idle_since: None, was_removed: false }
     }
 
     fn is_between_pauses(&mut self) -> bool {
@@ -252,18 +226,11 @@ impl Progress {
     /// Nothing is waiting: has the timeout ended, or the reader of stdout gone away?
     fn check_idle(&mut self, limits: Limits, out: &Out) -> Result<(), Failure> {
         let idle_since = *self.idle_since.get_or_insert_with(Instant::now);
-        if let Some(timeout) = limits
-            .timeout
-            .filter(|timeout| idle_since.elapsed() >= *timeout)
-        {
+        if let Some(timeout) = limits.timeout.filter(|timeout| idle_since.elapsed() >= *timeout) {
             let timeout = humantime::format_duration(timeout);
             let message = format!("no frame came for {timeout} (after {} frames)", self.taken);
             return Err(Failure::new(Exit::Timeout, message));
         }
-        if out.reader_is_gone() {
-            Err(Failure::closed_pipe())
-        } else {
-            Ok(())
-        }
+        if out.reader_is_gone() { Err(Failure::closed_pipe()) } else { Ok(()) }
     }
 }

@@ -45,9 +45,7 @@ enum From {
 
 /// Runs `sub`: takes a consumer's seat, and holds producers up when it is slow.
 pub fn run_consumer(args: &SubscribeArgs, context: &Context) -> Result<ExitCode, Failure> {
-    run(args, context, |bus, start| {
-        Source::consumer(bus, "sub", start)
-    })
+    run(args, context, |bus, start| Source::consumer(bus, "sub", start))
 }
 
 /// Runs `tap`: takes no seat, costs the producers nothing, reports gaps.
@@ -68,32 +66,17 @@ fn run(
     let stop = Stop::on_signals()?;
     let bus = Bus::open(&args.name)?;
     let mut source = attach(&bus, start)?;
-    let mut printer = Printer {
-        renderer: Renderer::new(&bus, format),
-        text: String::new(),
-        out: &context.out,
-    };
+    let mut printer =
+        Printer { renderer: Renderer::new(&bus, format), text: String::new(), out: &context.out };
     context.out.bytes(printer.renderer.heading().as_bytes())?;
-    let limits = Limits {
-        count: args.count,
-        timeout: args.timeout,
-        strict: args.strict,
-    };
-    match (
-        source.pump(&mut printer, limits, &stop, &context.out)?,
-        args.count,
-    ) {
+    let limits = Limits { count: args.count, timeout: args.timeout, strict: args.strict };
+    match (source.pump(&mut printer, limits, &stop, &context.out)?, args.count) {
         (End::Removed, Some(count)) => Err(Failure::new(
             Exit::NotFound,
-            format!(
-                "bus {:?} was removed before {count} frames had come",
-                args.name
-            ),
+            format!("bus {:?} was removed before {count} frames had come", args.name),
         )),
         (End::Removed, None) => {
-            context
-                .out
-                .note(format_args!("bus {:?} was removed", args.name));
+            context.out.note(format_args!("bus {:?} was removed", args.name));
             Ok(Exit::Ok.code())
         }
         (End::Enough | End::Count | End::Stopped, _) => Ok(Exit::Ok.code()),
@@ -103,9 +86,9 @@ fn run(
 /// `--json` is another word for `-o jsonl`.
 fn format(asked: Option<Format>, json: bool) -> Result<Format, Failure> {
     match (asked, json) {
-        (Some(format), true) if format != Format::Jsonl => Err(Failure::usage(
-            "--json is -o jsonl; another -o cannot go with it",
-        )),
+        (Some(format), true) if format != Format::Jsonl => {
+            Err(Failure::usage("--json is -o jsonl; another -o cannot go with it"))
+        }
         (Some(format), _) => Ok(format),
         (None, true) => Ok(Format::Jsonl),
         (None, false) => Ok(Format::Text),
@@ -132,8 +115,7 @@ impl Sink for Printer<'_> {
         });
         // So that the two keep their order on a terminal.
         self.out.flush()?;
-        self.out
-            .warn(format_args!("gap: {frames} frames lost{place}"));
+        self.out.warn(format_args!("gap: {frames} frames lost{place}"));
         Ok(())
     }
 

@@ -26,25 +26,16 @@ fn help_lists_the_verbs_and_the_exit_codes() {
     for flag in ["--help", "-h"] {
         let help = sandbox.ok(&[flag]);
         for verb in VERBS {
-            assert!(
-                help.lines().any(|line| line.trim_start().starts_with(verb)),
-                "{verb}: {help}"
-            );
+            assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
         }
         for code in ["0  ok", "3  not found", "9  data loss seen under --strict"] {
             assert!(help.contains(code), "{code}: {help}");
         }
-        assert!(
-            !help.contains("host-daemon"),
-            "what is hidden stays hidden: {help}"
-        );
+        assert!(!help.contains("host-daemon"), "what is hidden stays hidden: {help}");
     }
     assert!(sandbox.ok(&["help", "pub"]).contains("--wait-consumers"));
     for verb in VERBS {
-        assert!(
-            sandbox.ok(&[verb, "--help"]).contains("Usage: busctl"),
-            "{verb}"
-        );
+        assert!(sandbox.ok(&[verb, "--help"]).contains("Usage: busctl"), "{verb}");
     }
 }
 
@@ -54,30 +45,22 @@ fn wrong_words_are_code_2() {
     assert_eq!(sandbox.run(&[]).code(), 2);
     sandbox.run(&["lst"]).failed(2, &["lst"]);
     sandbox.run(&["ls", "--colour"]).failed(2, &["--colour"]);
-    sandbox
-        .run(&["ls", "--color", "blue"])
-        .failed(2, &["blue", "auto, always, never"]);
-    sandbox
-        .run(&["stat", "--watch=soon"])
-        .failed(2, &["soon", "500ms"]);
+    sandbox.run(&["ls", "--color", "blue"]).failed(2, &["blue", "auto, always, never"]);
+    sandbox.run(&["stat", "--watch=soon"]).failed(2, &["soon", "500ms"]);
     sandbox.run(&["man", "nonsense"]).failed(2, &["nonsense"]);
 }
 
 #[test]
 fn both_names_complete_their_own() {
     let sandbox = Sandbox::new();
-    for (program, name) in [
-        (env!("CARGO_BIN_EXE_busctl"), "busctl"),
-        (env!("CARGO_BIN_EXE_busway"), "busway"),
-    ] {
+    for (program, name) in
+        [(env!("CARGO_BIN_EXE_busctl"), "busctl"), (env!("CARGO_BIN_EXE_busway"), "busway")]
+    {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let mut command = sandbox.program(program, &["completions", shell]);
             let done = Running::start(&mut command, None).wait();
             assert_eq!(done.code(), 0, "{done:?}");
-            assert!(
-                !done.stdout.contains("host-daemon"),
-                "{shell} shows what is hidden"
-            );
+            assert!(!done.stdout.contains("host-daemon"), "{shell} shows what is hidden");
             assert!(done.stdout.contains(name), "{shell}: {}", done.stdout);
             // The scripts of the other two complete no values of flags.
             let knows_values = matches!(shell, "bash" | "zsh" | "fish");
@@ -90,10 +73,7 @@ fn both_names_complete_their_own() {
 fn the_manual_has_a_page_for_everything() {
     let sandbox = Sandbox::new();
     let page = sandbox.ok(&["man"]);
-    assert!(
-        page.contains(".TH busctl 1") && page.contains("Exit codes"),
-        "{page}"
-    );
+    assert!(page.contains(".TH busctl 1") && page.contains("Exit codes"), "{page}");
     let page = sandbox.ok(&["man", "create"]);
     assert!(page.contains("topology"), "{page}");
     let dir = sandbox.dir().join("man");

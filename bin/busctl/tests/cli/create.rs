@@ -18,17 +18,10 @@ fn create_starts_a_daemon_when_none_runs_and_uses_it_when_one_does() {
     let done = sandbox.run(&["create", &first]);
     assert_eq!(done.code(), 0, "{done:?}");
     assert_eq!(done.stdout, "", "what was done is talk, not data");
-    assert!(
-        done.stderr.contains(&format!("created {first}")),
-        "{done:?}"
-    );
+    assert!(done.stderr.contains(&format!("created {first}")), "{done:?}");
     let pid = sandbox.daemon_pid().expect("a daemon runs");
     sandbox.ok(&["create", &second]);
-    assert_eq!(
-        sandbox.daemon_pid(),
-        Some(pid),
-        "it is still the same daemon"
-    );
+    assert_eq!(sandbox.daemon_pid(), Some(pid), "it is still the same daemon");
     assert!(Path::new(&segment(&first)).exists() && Path::new(&segment(&second)).exists());
     let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
     assert_eq!(comm, "busd\n", "ps shows what it is");
@@ -37,17 +30,23 @@ fn create_starts_a_daemon_when_none_runs_and_uses_it_when_one_does() {
 #[test]
 fn two_that_start_a_daemon_at_once_share_it() {
     let sandbox = Sandbox::new();
-    let names: Vec<String> = (0..4)
-        .map(|index| sandbox.name(&index.to_string()))
-        .collect();
-    let running: Vec<Running> = names
-        .iter()
-        .map(|name| sandbox.start(&["create", name]))
-        .collect();
+    let names: Vec<String> = (0..4).map(|index| sandbox.name(&index.to_string())).collect();
+    let running: Vec<Running> = names.iter().map(|name| sandbox.start(&["create", name])).collect();
     for done in running.into_iter().map(Running::wait) {
         assert_eq!(done.code(), 0, "{done:?}");
     }
-    assert!(sandbox.daemon_pid().is_some());
+    let pid = sandbox.daemon_pid().expect("a daemon runs");
+    let dir = sandbox.runtime_dir().into_os_string().into_encoded_bytes();
+    let daemons: Vec<String> = fs::read_dir("/proc")
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| {
+            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).any(|argument| argument == dir)
+        })
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(daemons, [pid.to_string()], "those that came second are gone");
 }
 
 #[test]
@@ -55,10 +54,7 @@ fn no_daemon_works_straight_on_the_segment() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("bus");
     sandbox.ok(&["create", &name, "--no-daemon"]);
-    assert!(
-        !sandbox.runtime_dir().exists(),
-        "no daemon was even looked for"
-    );
+    assert!(!sandbox.runtime_dir().exists(), "no daemon was even looked for");
     assert!(Path::new(&segment(&name)).exists());
 }
 
@@ -97,10 +93,8 @@ fn a_schema_file_says_what_frames_are_and_comes_back_as_it_was() {
     let sandbox = Sandbox::new();
     let (name, copy) = (sandbox.name("bus"), sandbox.name("copy"));
     let file = sandbox.file("tick.json", TICK);
-    let document = sandbox.document(
-        "busway.create/1",
-        &["create", &name, "--no-daemon", "--schema", &file],
-    );
+    let document =
+        sandbox.document("busway.create/1", &["create", &name, "--no-daemon", "--schema", &file]);
     assert_eq!(document["bus"]["payload_bytes"], 24);
     let schema = sandbox.document("busway.schema/1", &["schema", &name]);
     assert_eq!(schema["bus"], name.as_str());
@@ -108,10 +102,8 @@ fn a_schema_file_says_what_frames_are_and_comes_back_as_it_was() {
     assert_eq!(schema["hash"], document["bus"]["schema_hash"]);
     assert_eq!(schema["frame"]["fields"][1]["offset_bytes"], 8);
     // The document that `schema --json` prints makes the same bus again, from stdin.
-    let done = sandbox.run_with(
-        &["create", &copy, "--no-daemon", "--schema", "-"],
-        schema.to_string(),
-    );
+    let done =
+        sandbox.run_with(&["create", &copy, "--no-daemon", "--schema", "-"], schema.to_string());
     assert_eq!(done.code(), 0, "{done:?}");
     let again = sandbox.document("busway.schema/1", &["schema", &copy]);
     assert_eq!(again["frame"], schema["frame"]);
@@ -140,10 +132,7 @@ fn bad_input_is_refused_by_value_and_nothing_is_made() {
         (&[".hidden"], &["\".hidden\"", "not starting with a dot"]),
         (&[""], &["\"\"", "1 to 64"]),
         (&[&long], &[&long, "1 to 64"]),
-        (
-            &[&good, "--capacity", "3"],
-            &["3", "power of two", "16777216"],
-        ),
+        (&[&good, "--capacity", "3"], &["3", "power of two", "16777216"]),
         (&[&good, "--capacity", "1"], &["1", "power of two"]),
         (&[&good, "--payload", "0"], &["0", "1048576"]),
         (&[&good, "--payload", "2M"], &["2097152", "1048576"]),
@@ -152,55 +141,30 @@ fn bad_input_is_refused_by_value_and_nothing_is_made() {
         (&[&good, "--lanes", "257"], &["257", "256"]),
         (&[&good, "--lanes", "0"], &["0", "256"]),
         (&[&good, "--consumers", "65"], &["65", "64"]),
-        (
-            &[&good, "--topology", "single", "--lanes", "2"],
-            &["2", "1"],
-        ),
-        (
-            &[&good, "--topology", "star"],
-            &["star", "single, lanes, ordered"],
-        ),
-        (
-            &[&good, "--on-full", "wait"],
-            &["wait", "block, reject, drop-oldest"],
-        ),
+        (&[&good, "--topology", "single", "--lanes", "2"], &["2", "1"]),
+        (&[&good, "--topology", "star"], &["star", "single, lanes, ordered"]),
+        (&[&good, "--on-full", "wait"], &["wait", "block, reject, drop-oldest"]),
         (&[&good, "--align", "7"], &["7", "64"]),
         (&[&good, "--mode", "0999"], &["\"0999\"", "octal"]),
         (&[&good, "--group", "no-such-group"], &["no-such-group"]),
         (&[&good, "--schema", &not_json], &["bad.json", "line 1"]),
         (&[&good, "--schema", &no_fields], &["none.json"]),
         (&[&good, "--schema", &unknown], &["key.json", "colour"]),
-        (
-            &[&good, "--schema", &not_json, "--payload", "8"],
-            &["--schema", "--payload"],
-        ),
+        (&[&good, "--schema", &not_json, "--payload", "8"], &["--schema", "--payload"]),
     ];
     for (args, says) in cases {
         sandbox.run(&[&["create"], *args].concat()).failed(2, says);
     }
-    sandbox
-        .run(&["create", &good, "--schema", "/no/such/file"])
-        .failed(3, &["/no/such/file"]);
+    sandbox.run(&["create", &good, "--schema", "/no/such/file"]).failed(3, &["/no/such/file"]);
     assert!(!Path::new(&segment(&good)).exists(), "nothing was made");
-    assert!(
-        !sandbox.runtime_dir().exists(),
-        "no daemon was started for it"
-    );
+    assert!(!sandbox.runtime_dir().exists(), "no daemon was started for it");
 }
 
 #[test]
 fn a_bus_that_is_too_large_is_refused_with_its_size() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("bus");
-    let line = [
-        "create",
-        &name,
-        "--no-daemon",
-        "--capacity",
-        "1M",
-        "--payload",
-        "1M",
-    ];
+    let line = ["create", &name, "--no-daemon", "--capacity", "1M", "--payload", "1M"];
     sandbox.run(&line).failed(2, &["1073741824"]);
     assert!(!Path::new(&segment(&name)).exists());
 }
@@ -209,11 +173,7 @@ fn a_bus_that_is_too_large_is_refused_with_its_size() {
 fn a_name_that_is_taken_is_code_7_both_ways() {
     let sandbox = Sandbox::new();
     for mode in [&["--no-daemon"][..], &[]] {
-        let name = sandbox.name(if mode.is_empty() {
-            "daemon"
-        } else {
-            "straight"
-        });
+        let name = sandbox.name(if mode.is_empty() { "daemon" } else { "straight" });
         let run =
             |more: &[&str]| -> Done { sandbox.run(&[&["create", &name], mode, more].concat()) };
         assert_eq!(run(&[]).code(), 0);
@@ -241,9 +201,7 @@ fn a_daemon_that_cannot_start_is_code_4_with_its_reason() {
     let name = sandbox.name("bus");
     fs::create_dir(sandbox.runtime_dir()).unwrap();
     fs::create_dir(sandbox.runtime_dir().join("busd.lock")).unwrap();
-    sandbox
-        .run(&["create", &name])
-        .failed(4, &["did not start", "busd.lock", "hint: "]);
+    sandbox.run(&["create", &name]).failed(4, &["did not start", "busd.lock", "hint: "]);
     assert!(!Path::new(&segment(&name)).exists());
 }
 

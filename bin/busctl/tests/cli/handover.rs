@@ -9,7 +9,11 @@ use std::process::Command;
 /// A directory for PATH with a `busctl` in it that says this as its version.
 fn fake(sandbox: &Sandbox, folder: &str, version: &str) -> PathBuf {
     let script = format!(
-        "#!/bin/sh\n[ \"$1\" = --version ] && {{ echo '{version}'; exit 0; }}\necho fake \"$@\"\nexit 42\n"
+        "#!/bin/sh
+         [ \"$1\" = --version ] && {{ echo '{version}'; exit 0; }}
+         echo fake \"$@\"
+         exit 42
+        "
     );
     let source = sandbox.file(&format!("{folder}.sh"), script);
     sandbox.executable(format!("{folder}/busctl"), source);
@@ -17,11 +21,7 @@ fn fake(sandbox: &Sandbox, folder: &str, version: &str) -> PathBuf {
 }
 
 fn run(command: &mut Command, path: &[&Path]) -> Done {
-    Running::start(
-        command.env("PATH", std::env::join_paths(path).unwrap()),
-        None,
-    )
-    .wait()
+    Running::start(command.env("PATH", std::env::join_paths(path).unwrap()), None).wait()
 }
 
 #[test]
@@ -47,12 +47,7 @@ fn our_own_words_stay_here() {
     let sandbox = Sandbox::new();
     let fake = fake(&sandbox, "fake", "systemd 999");
     let bus = sandbox.bus("bus", |options| options);
-    for args in [
-        &["list"][..],
-        &["list", "--json"],
-        &["ls"],
-        &["stat", bus.name()],
-    ] {
+    for args in [&["list"][..], &["list", "--json"], &["ls"], &["stat", bus.name()]] {
         let done = run(&mut sandbox.command(args), &[&fake]);
         assert_eq!(done.code(), 0, "{args:?}: {done:?}");
         assert!(done.stdout.contains(bus.name()), "{args:?}: {done:?}");
@@ -88,15 +83,8 @@ fn it_never_hands_over_to_itself_or_to_a_stranger() {
     let done = run(&mut sandbox.program(links.join("busctl"), &["tree"]), &path);
     done.failed(2, &["not on PATH"]);
     let real = fake(&sandbox, "real", "systemd 999");
-    let done = run(
-        &mut sandbox.command(&["tree"]),
-        &[&links, &copies, &stranger, &real],
-    );
-    assert_eq!(
-        (done.code(), done.stdout.as_str()),
-        (42, "fake tree\n"),
-        "{done:?}"
-    );
+    let done = run(&mut sandbox.command(&["tree"]), &[&links, &copies, &stranger, &real]);
+    assert_eq!((done.code(), done.stdout.as_str()), (42, "fake tree\n"), "{done:?}");
 }
 
 #[test]
@@ -120,10 +108,7 @@ fn the_real_tool_is_found_where_it_is_installed() {
         return;
     }
     let sandbox = Sandbox::new();
-    let done = run(
-        &mut sandbox.command(&["--user", "--version"]),
-        &[Path::new("/usr/bin")],
-    );
+    let done = run(&mut sandbox.command(&["--user", "--version"]), &[Path::new("/usr/bin")]);
     assert_eq!(done.code(), 0, "{done:?}");
     assert!(done.stdout.starts_with("systemd "), "{done:?}");
 }

@@ -18,14 +18,8 @@ fn ls_lists_buses_to_people_and_to_programs() {
     for verb in ["ls", "list"] {
         let table = sandbox.ok(&[verb]);
         assert!(table.starts_with("NAME "), "{table}");
-        let row = table
-            .lines()
-            .find(|line| line.starts_with(bus.name()))
-            .unwrap();
-        assert!(
-            row.contains("lanes") && row.contains("1/2") && row.contains("0/8"),
-            "{row}"
-        );
+        let row = table.lines().find(|line| line.starts_with(bus.name())).unwrap();
+        assert!(row.contains("lanes") && row.contains("1/2") && row.contains("0/8"), "{row}");
         let document = sandbox.document("busway.ls/1", &[verb]);
         let row = of(&document["buses"], "name", bus.name());
         assert_eq!(row["capacity_frames"], 16);
@@ -44,32 +38,20 @@ fn a_segment_that_is_no_bus_is_named_and_does_not_hide_the_others() {
     let done = sandbox.run(&["ls"]);
     assert_eq!(done.code(), 0, "{done:?}");
     assert!(done.stdout.contains(bus.name()), "{done:?}");
-    assert!(
-        done.stderr.contains(&format!("warning: {junk}: ")),
-        "{done:?}"
-    );
+    assert!(done.stderr.contains(&format!("warning: {junk}: ")), "{done:?}");
     let document = sandbox.document("busway.ls/1", &["ls"]);
     let error = &of(&document["unreadable"], "name", &junk)["error"];
-    assert!(
-        error["code"].is_string() && error["message"].is_string(),
-        "{error}"
-    );
+    assert!(error["code"].is_string() && error["message"].is_string(), "{error}");
 
     let done = sandbox.run(&["doctor", "--json"]);
     assert_eq!(done.code(), 1, "doctor is not content");
     let report: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(report["healthy"], false);
     let findings = report["findings"].as_array().unwrap();
-    let finding = findings
-        .iter()
-        .find(|one| text(&one["what"]).contains(&junk))
-        .unwrap();
+    let finding = findings.iter().find(|one| text(&one["what"]).contains(&junk)).unwrap();
     assert_eq!(finding["level"], "wrong");
     assert!(text(&finding["why"]).contains("memory"), "{finding}");
-    assert!(
-        text(&finding["what_to_do"]).contains(&format!("rm -f {junk}")),
-        "{finding}"
-    );
+    assert!(text(&finding["what_to_do"]).contains(&format!("rm -f {junk}")), "{finding}");
 
     sandbox.run(&["stat", &junk]).failed(1, &[&junk]);
     sandbox.run(&["rm", &junk]).failed(1, &[&junk, "rm -f"]);
@@ -81,10 +63,7 @@ fn a_segment_that_is_no_bus_is_named_and_does_not_hide_the_others() {
 fn stat_shows_who_is_attached_how_far_and_how_fast() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| {
-        options
-            .capacity_frames(64)
-            .lanes(2)
-            .schema(Schema::from_json(TICK).unwrap())
+        options.capacity_frames(64).lanes(2).schema(Schema::from_json(TICK).unwrap())
     });
     let mut consumer = bus.consumer().name("reader").attach().unwrap();
     let mut producer = bus.producer().name("writer").attach().unwrap();
@@ -108,10 +87,9 @@ fn stat_shows_who_is_attached_how_far_and_how_fast() {
     assert_eq!(consumer_shown["lag_frames"], 9);
     assert_eq!(consumer_shown["lost_frames"], 0);
     assert_eq!(consumer_shown["passed_frames"], 1);
-    for (participant, name) in [
-        (&lane["producer"], "writer"),
-        (&consumer_shown["participant"], "reader"),
-    ] {
+    for (participant, name) in
+        [(&lane["producer"], "writer"), (&consumer_shown["participant"], "reader")]
+    {
         assert_eq!(participant["name"], name);
         assert_eq!(participant["pid"], pid);
         assert_eq!(participant["uid"], uid);
@@ -149,10 +127,7 @@ fn stat_watch_of_a_bus_that_goes_ends_quietly() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     Bus::remove(bus.name()).unwrap();
     let done = watch.wait();
-    assert!(
-        matches!(done.code(), 0 | 3),
-        "gone while watched, or before the first look: {done:?}"
-    );
+    assert!(matches!(done.code(), 0 | 3), "gone while watched, or before the first look: {done:?}");
 }
 
 #[test]
@@ -162,14 +137,8 @@ fn ps_lists_participants_of_one_bus_or_of_all() {
     let _producer = one.producer().name("feeder").attach().unwrap();
     let _consumer = two.consumer().name("eater").attach().unwrap();
     let document = sandbox.document("busway.ps/1", &["ps"]);
-    assert_eq!(
-        of(&document["participants"], "bus", one.name())["name"],
-        "feeder"
-    );
-    assert_eq!(
-        of(&document["participants"], "bus", two.name())["name"],
-        "eater"
-    );
+    assert_eq!(of(&document["participants"], "bus", one.name())["name"], "feeder");
+    assert_eq!(of(&document["participants"], "bus", two.name())["name"], "eater");
     let document = sandbox.document("busway.ps/1", &["ps", two.name()]);
     assert_eq!(document["participants"].as_array().unwrap().len(), 1);
     let eater = &document["participants"][0];
@@ -178,10 +147,7 @@ fn ps_lists_participants_of_one_bus_or_of_all() {
     assert_eq!(eater["lag_frames"], 0);
     assert!(eater["process_name"].is_string());
     let table = sandbox.ok(&["ps", one.name()]);
-    assert!(
-        table.starts_with("BUS ") && table.contains("feeder"),
-        "{table}"
-    );
+    assert!(table.starts_with("BUS ") && table.contains("feeder"), "{table}");
 }
 
 /// Any daemon on this host gives dead seats back within milliseconds, also those of tests that run
@@ -197,9 +163,7 @@ fn a_dead_participant_is_shown_dead_and_doctor_says_so() {
         reader.signal(Signal::KILL);
         assert!(reader.wait().status.code().is_none());
         let table = sandbox.ok(&["ps", bus.name()]);
-        let is_shown = table
-            .lines()
-            .any(|line| line.contains("dead") && line.contains(&pid));
+        let is_shown = table.lines().any(|line| line.contains("dead") && line.contains(&pid));
         let done = sandbox.run(&["doctor"]);
         let line = done.stdout.lines().find(|line| line.contains(bus.name()));
         let is_found = line.is_some_and(|line| line.starts_with("wrong") && line.contains(&pid));
@@ -224,24 +188,15 @@ fn a_dead_participant_does_not_stand_in_the_way_of_a_removal() {
 fn another_layout_version_is_code_8() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options);
-    let segment = OpenOptions::new()
-        .write(true)
-        .open(format!("/dev/shm/busway.{}", bus.name()))
-        .unwrap();
+    let segment =
+        OpenOptions::new().write(true).open(format!("/dev/shm/busway.{}", bus.name())).unwrap();
     // The version is the 32-bit number at offset 8.
     segment.write_all_at(&99_u32.to_le_bytes(), 8).unwrap();
-    sandbox
-        .run(&["stat", bus.name()])
-        .failed(8, &[bus.name(), "99"]);
-    sandbox
-        .run(&["sub", bus.name()])
-        .failed(8, &[bus.name(), "99"]);
+    sandbox.run(&["stat", bus.name()]).failed(8, &[bus.name(), "99"]);
+    sandbox.run(&["sub", bus.name()]).failed(8, &[bus.name(), "99"]);
     let done = sandbox.run(&["doctor"]);
     assert_eq!(done.code(), 1);
-    assert!(
-        done.stdout.contains(&format!("rm -f {}", bus.name())),
-        "{done:?}"
-    );
+    assert!(done.stdout.contains(&format!("rm -f {}", bus.name())), "{done:?}");
 }
 
 #[test]
@@ -250,50 +205,24 @@ fn doctor_looks_at_everything() {
     let done = sandbox.run(&["doctor", "--json"]);
     let report: Value = serde_json::from_str(&done.stdout).unwrap();
     assert_eq!(report["schema"], "busway.doctor/1");
-    assert_eq!(
-        done.code(),
-        i32::from(report["healthy"] == false),
-        "{done:?}"
-    );
+    assert_eq!(done.code(), i32::from(report["healthy"] == false), "{done:?}");
     let findings = report["findings"].as_array().unwrap();
-    let checks = [
-        "memory",
-        "limits",
-        "processors",
-        "clock",
-        "membarrier",
-        "daemon",
-        "name",
-        "buses",
-    ];
+    let checks =
+        ["memory", "limits", "processors", "clock", "membarrier", "daemon", "name", "buses"];
     for check in checks {
-        assert!(
-            findings.iter().any(|one| one["check"] == check),
-            "{check} is not in {report}"
-        );
+        assert!(findings.iter().any(|one| one["check"] == check), "{check} is not in {report}");
     }
     let page = sandbox.run(&["doctor"]).stdout;
-    assert!(
-        page.lines().any(|line| line.starts_with("ok     memory")),
-        "{page}"
-    );
+    assert!(page.lines().any(|line| line.starts_with("ok     memory")), "{page}");
 }
 
 #[test]
 fn doctor_knows_a_limit_that_would_kill() {
     let sandbox = Sandbox::new();
-    let script = format!(
-        "ulimit -n 64; ulimit -f 100; {} doctor",
-        env!("CARGO_BIN_EXE_busctl")
-    );
+    let script = format!("ulimit -n 64; ulimit -f 100; {} doctor", env!("CARGO_BIN_EXE_busctl"));
     let done = Running::start(&mut sandbox.program("/bin/sh", &["-c", &script]), None).wait();
     assert_eq!(done.code(), 1, "{done:?}");
-    for part in [
-        "RLIMIT_NOFILE allows 64",
-        "RLIMIT_FSIZE",
-        "SIGXFSZ",
-        "ulimit -n",
-    ] {
+    for part in ["RLIMIT_NOFILE allows 64", "RLIMIT_FSIZE", "SIGXFSZ", "ulimit -n"] {
         assert!(done.stdout.contains(part), "{part} is not in {done:?}");
     }
 }
@@ -302,25 +231,17 @@ fn doctor_knows_a_limit_that_would_kill() {
 fn what_is_not_there_is_code_3() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("none");
-    for verb in [
-        "stat", "ps", "schema", "rm", "pub", "sub", "tap", "hz", "bw",
-    ] {
+    for verb in ["stat", "ps", "schema", "rm", "pub", "sub", "tap", "hz", "bw"] {
         sandbox.run(&[verb, &name]).failed(3, &[&name, "hint: "]);
     }
     let bus = sandbox.bus("plain", |options| options.topology(Topology::Single));
-    sandbox
-        .run(&["schema", bus.name()])
-        .failed(3, &[bus.name(), "no schema"]);
+    sandbox.run(&["schema", bus.name()]).failed(3, &[bus.name(), "no schema"]);
 }
 
 /// The element of a list whose `key` is `value`.
 #[track_caller]
 fn of<'a>(list: &'a Value, key: &str, value: &str) -> &'a Value {
-    let found = list
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|one| one[key] == value);
+    let found = list.as_array().unwrap().iter().find(|one| one[key] == value);
     found.unwrap_or_else(|| panic!("no {key} {value} in {list}"))
 }
 

@@ -1,4 +1,4 @@
-//! The command line as its users meet it: real processes, real segments, a daemon when one is needed.
+//! The command line as its users meet it: real processes, real segments, a daemon if one is needed.
 //!
 //! One test binary; each file is one group of verbs. Every test has a sandbox with a runtime
 //! directory and bus names of its own, and leaves nothing behind, also when it fails.

@@ -12,16 +12,8 @@ pub fn on_a_terminal(command: &mut Command) -> String {
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let path = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .unwrap();
-    let mut child = command
-        .stdout(Stdio::from(terminal))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let terminal = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut child = command.stdout(Stdio::from(terminal)).stderr(Stdio::null()).spawn().unwrap();
     // The command keeps the terminal open until it gets another stdout.
     command.stdout(Stdio::null());
     let mut bytes = Vec::new();
@@ -36,30 +28,15 @@ fn colour_is_for_terminals_that_want_it() {
     let sandbox = Sandbox::new();
     let plain = |text: &str| !text.contains('\x1b');
     assert!(!plain(&on_a_terminal(&mut sandbox.command(&["doctor"]))));
-    assert!(plain(&on_a_terminal(
-        sandbox.command(&["doctor"]).env("NO_COLOR", "1")
-    )));
-    assert!(plain(&on_a_terminal(
-        sandbox.command(&["doctor"]).env("TERM", "dumb")
-    )));
-    assert!(plain(&on_a_terminal(
-        &mut sandbox.command(&["doctor", "--color", "never"])
-    )));
-    assert!(!plain(&on_a_terminal(
-        sandbox.command(&["doctor"]).env("NO_COLOR", "")
-    )));
-    assert!(
-        plain(&sandbox.run(&["doctor"]).stdout),
-        "a pipe is no terminal"
-    );
-    assert!(!plain(
-        &sandbox.run(&["doctor", "--color", "always"]).stdout
-    ));
+    assert!(plain(&on_a_terminal(sandbox.command(&["doctor"]).env("NO_COLOR", "1"))));
+    assert!(plain(&on_a_terminal(sandbox.command(&["doctor"]).env("TERM", "dumb"))));
+    assert!(plain(&on_a_terminal(&mut sandbox.command(&["doctor", "--color", "never"]))));
+    assert!(!plain(&on_a_terminal(sandbox.command(&["doctor"]).env("NO_COLOR", ""))));
+    assert!(plain(&sandbox.run(&["doctor"]).stdout), "a pipe is no terminal");
+    assert!(!plain(&sandbox.run(&["doctor", "--color", "always"]).stdout));
     let none = sandbox.name("none");
     assert!(plain(&sandbox.run(&["stat", &none]).stderr));
-    assert!(!plain(
-        &sandbox.run(&["stat", &none, "--color=always"]).stderr
-    ));
+    assert!(!plain(&sandbox.run(&["stat", &none, "--color=always"]).stderr));
     assert!(!plain(&sandbox.run(&["--help", "--color=always"]).stdout));
     assert!(plain(&sandbox.run(&["--help"]).stdout));
 }
@@ -68,37 +45,16 @@ fn colour_is_for_terminals_that_want_it() {
 fn a_closed_pipe_ends_quietly() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options);
-    let list = [
-        &["ls"][..],
-        &["doctor"],
-        &["stat", "--json"],
-        &["man"],
-        &["completions", "bash"],
-    ];
+    let list = [&["ls"][..], &["doctor"], &["stat", "--json"], &["man"], &["completions", "bash"]];
     for args in list {
         let mut command = sandbox.command(args);
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let mut stderr = String::new();
-        child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut stderr)
-            .unwrap();
-        assert!(
-            !stderr.contains("panic") && !stderr.contains("error"),
-            "{args:?}: {stderr}"
-        );
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(!stderr.contains("panic") && !stderr.contains("error"), "{args:?}: {stderr}");
         // Doctor may have found something of another test that runs beside this one.
-        assert!(
-            matches!(child.wait().unwrap().code(), Some(0 | 1)),
-            "{args:?}"
-        );
+        assert!(matches!(child.wait().unwrap().code(), Some(0 | 1)), "{args:?}");
     }
     // A stream that is fed learns by writing, one that is not by looking; both give the seat back.
     for frames in [0, 100] {
@@ -137,12 +93,7 @@ fn a_full_disk_is_an_error() {
     let mut command = sandbox.command(&["ls"]);
     let mut child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut stderr)
-        .unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(stderr.starts_with("error: "), "{stderr}");
 }

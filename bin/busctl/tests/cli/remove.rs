@@ -13,12 +13,8 @@ fn rm_removes_buses_that_nobody_uses() {
     let sandbox = Sandbox::new();
     let (one, two) = (sandbox.bus("one", |o| o), sandbox.bus("two", |o| o));
     let document = sandbox.document("busway.rm/1", &["rm", one.name(), two.name()]);
-    let removed: Vec<_> = document["removed"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| &one["removed"])
-        .collect();
+    let removed: Vec<_> =
+        document["removed"].as_array().unwrap().iter().map(|one| &one["removed"]).collect();
     assert_eq!(removed, [one.name(), two.name()]);
     assert!(!exists(one.name()) && !exists(two.name()));
 }
@@ -31,16 +27,7 @@ fn rm_refuses_while_somebody_is_attached_and_names_them() {
     let mut consumer = used.consumer().name("eater").attach().unwrap();
     let pid = std::process::id().to_string();
     let done = sandbox.run(&["rm", free.name(), used.name()]);
-    done.failed(
-        1,
-        &[
-            used.name(),
-            "producer \"feeder\"",
-            "consumer \"eater\"",
-            &pid,
-            "rm -f",
-        ],
-    );
+    done.failed(1, &[used.name(), "producer \"feeder\"", "consumer \"eater\"", &pid, "rm -f"]);
     assert!(exists(used.name()), "it is still there");
     assert!(exists(free.name()), "one refusal leaves all in place");
     producer.publish_bytes(0, b"still works").unwrap();
@@ -48,11 +35,7 @@ fn rm_refuses_while_somebody_is_attached_and_names_them() {
     sandbox.ok(&["rm", "-f", used.name()]);
     assert!(!exists(used.name()));
     assert_eq!(consumer.poll().unwrap().unwrap().payload(), b"still works");
-    assert_eq!(
-        consumer.poll().unwrap_err(),
-        PollError::Removed,
-        "who is attached learns of it"
-    );
+    assert_eq!(consumer.poll().unwrap_err(), PollError::Removed, "who is attached learns of it");
 }
 
 #[test]
@@ -72,9 +55,7 @@ fn rm_of_what_is_not_there_removes_nothing_else() {
     let bus = sandbox.bus("bus", |o| o);
     let none = sandbox.name("none");
     sandbox.run(&["rm", bus.name(), &none]).failed(3, &[&none]);
-    sandbox
-        .run(&["rm", bus.name(), "../../etc/passwd"])
-        .failed(2, &["../../etc/passwd"]);
+    sandbox.run(&["rm", bus.name(), "../../etc/passwd"]).failed(2, &["../../etc/passwd"]);
     sandbox.run(&["rm"]).failed(2, &["NAME"]);
     assert!(exists(bus.name()));
 }

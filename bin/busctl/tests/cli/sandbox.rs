@@ -75,11 +75,7 @@ impl Sandbox {
     pub fn executable(&self, path: impl AsRef<Path>, of: impl AsRef<Path>) -> PathBuf {
         let path = self.dir.join(path);
         let mut install = Command::new("install");
-        let status = install
-            .args(["-D", "-m", "755"])
-            .arg(of.as_ref())
-            .arg(&path)
-            .status();
+        let status = install.args(["-D", "-m", "755"]).arg(of.as_ref()).arg(&path).status();
         assert!(status.unwrap().success());
         path
     }
@@ -148,21 +144,20 @@ impl Sandbox {
         // A pid may have been given to somebody else meanwhile: it must be ours by its arguments.
         let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let ours = self.runtime_dir().into_os_string().into_encoded_bytes();
-        let is_ours = line
-            .split(|byte| *byte == 0)
-            .any(|argument| argument == ours);
+        let is_ours = line.split(|byte| *byte == 0).any(|argument| argument == ours);
         is_ours.then(|| Pid::from_raw(pid)).flatten()
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if let Some(pid) = self.daemon_pid() {
+        let start = Instant::now();
+        while let Some(pid) = self.daemon_pid() {
             let _ = kill_process(pid, Signal::TERM);
-            let start = Instant::now();
-            while self.daemon_pid().is_some() && start.elapsed() < PATIENCE {
-                std::thread::sleep(Duration::from_millis(5));
+            if start.elapsed() > PATIENCE {
+                break;
             }
+            std::thread::sleep(Duration::from_millis(5));
         }
         let prefix = format!("busway.{}", self.tag);
         for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
@@ -188,11 +183,7 @@ impl Running {
         }
         let stdout = child.stdout.take().map(read_in_background);
         let stderr = child.stderr.take().map(read_in_background);
-        Self {
-            child,
-            stdout,
-            stderr,
-        }
+        Self { child, stdout, stderr }
     }
 
     pub fn pid(&self) -> Pid {
@@ -209,11 +200,7 @@ impl Running {
         let stat = format!("/proc/{}/stat", self.pid());
         eventually("the process stands still", || {
             let stat = fs::read_to_string(&stat).unwrap();
-            stat.rsplit(')')
-                .next()
-                .unwrap()
-                .trim_start()
-                .starts_with('T')
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
         });
     }
 
@@ -227,21 +214,13 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "still running: pid {}",
-                self.pid()
-            );
+            assert!(start.elapsed() < PATIENCE, "still running: pid {}", self.pid());
             std::thread::sleep(Duration::from_millis(2));
         };
         let text = |reader: Option<JoinHandle<String>>| reader.map(|reader| reader.join().unwrap());
         let stdout = text(self.stdout.take()).unwrap_or_default();
         let stderr = text(self.stderr.take()).unwrap_or_default();
-        Done {
-            status,
-            stdout,
-            stderr,
-        }
+        Done { status, stdout, stderr }
     }
 }
 
@@ -256,19 +235,14 @@ impl Drop for Running {
 impl Done {
     #[track_caller]
     pub fn code(&self) -> i32 {
-        self.status
-            .code()
-            .unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
+        self.status.code().unwrap_or_else(|| panic!("ended by a signal: {self:?}"))
     }
 
     /// Checks the exit code, that stderr has an `error:`, and that it says all of these.
     #[track_caller]
     pub fn failed(&self, code: i32, says: &[&str]) {
         assert_eq!(self.code(), code, "{self:?}");
-        assert!(
-            self.stderr.lines().any(|line| line.starts_with("error: ")),
-            "{self:?}"
-        );
+        assert!(self.stderr.lines().any(|line| line.starts_with("error: ")), "{self:?}");
         for part in says {
             assert!(self.stderr.contains(part), "{part:?} is not in {self:?}");
         }

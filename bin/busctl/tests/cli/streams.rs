@@ -17,11 +17,7 @@ fn publish(bus: &Bus, frames: u8) {
 /// `busctl` with its stdout in the test's hands.
 fn piped(sandbox: &Sandbox, args: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = sandbox.command(args);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     (child, lines)
 }
@@ -31,33 +27,11 @@ fn sub_from_oldest_reads_history_and_from_latest_does_not() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options);
     publish(&bus, 3);
-    let args = [
-        "sub",
-        bus.name(),
-        "--from",
-        "oldest",
-        "-n",
-        "3",
-        "-o",
-        "hex",
-    ];
+    let args = ["sub", bus.name(), "--from", "oldest", "-n", "3", "-o", "hex"];
     assert_eq!(sandbox.ok(&args), "00\n01\n02\n");
-    sandbox
-        .run(&["sub", bus.name(), "--timeout", "50ms"])
-        .failed(6, &["no frame", "50ms"]);
-    sandbox
-        .run(&["tap", bus.name(), "--timeout", "50ms"])
-        .failed(6, &["no frame", "50ms"]);
-    let args = [
-        "tap",
-        bus.name(),
-        "--from",
-        "oldest",
-        "-n",
-        "3",
-        "-o",
-        "hex",
-    ];
+    sandbox.run(&["sub", bus.name(), "--timeout", "50ms"]).failed(6, &["no frame", "50ms"]);
+    sandbox.run(&["tap", bus.name(), "--timeout", "50ms"]).failed(6, &["no frame", "50ms"]);
+    let args = ["tap", bus.name(), "--from", "oldest", "-n", "3", "-o", "hex"];
     assert_eq!(sandbox.ok(&args), "00\n01\n02\n");
 }
 
@@ -87,12 +61,7 @@ fn ctrl_c_ends_a_pub_that_waits() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options.capacity_frames(2));
     let attached = |count: usize| {
-        bus.stat()
-            .lanes
-            .iter()
-            .filter(|lane| lane.producer.is_some())
-            .count()
-            == count
+        bus.stat().lanes.iter().filter(|lane| lane.producer.is_some()).count() == count
     };
     let mut waiting = vec![sandbox.start(&["pub", bus.name(), "--wait-consumers", "2"])];
     let mut command = sandbox.command(&["pub", bus.name(), "--stdin", "hex"]);
@@ -123,10 +92,7 @@ fn a_bus_that_is_removed_ends_its_streams() {
     Bus::remove(bus.name()).unwrap();
     let done = endless.wait();
     assert_eq!(done.code(), 0, "{done:?}");
-    assert_eq!(
-        done.stdout, "00\n01\n",
-        "what was published before is read first"
-    );
+    assert_eq!(done.stdout, "00\n01\n", "what was published before is read first");
     assert!(done.stderr.contains("was removed"), "{done:?}");
     counted.wait().failed(3, &["removed", "9 frames"]);
 }
@@ -171,9 +137,7 @@ fn frames_are_written_as_they_come() {
 #[test]
 fn a_slow_sub_of_a_lossy_bus_reports_the_gap_and_strict_is_code_9() {
     let sandbox = Sandbox::new();
-    let bus = sandbox.bus("bus", |options| {
-        options.capacity_frames(4).on_full(OnFull::DropOldest)
-    });
+    let bus = sandbox.bus("bus", |options| options.capacity_frames(4).on_full(OnFull::DropOldest));
     let sub = sandbox.start(&["sub", bus.name(), "-n", "2", "-o", "hex"]);
     let strict = sandbox.start(&["sub", bus.name(), "--strict", "-o", "hex"]);
     until_consumers(&bus, 2);
@@ -187,10 +151,7 @@ fn a_slow_sub_of_a_lossy_bus_reports_the_gap_and_strict_is_code_9() {
     assert!(done.stderr.starts_with("warning: gap: "), "{done:?}");
     let done = strict.wait();
     assert_eq!(done.code(), 9, "{done:?}");
-    assert!(
-        done.stderr.contains("error: ") && done.stderr.contains("lost"),
-        "{done:?}"
-    );
+    assert!(done.stderr.contains("error: ") && done.stderr.contains("lost"), "{done:?}");
 }
 
 #[test]
@@ -198,18 +159,8 @@ fn a_slow_tap_holds_nobody_up_and_reports_the_gap() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options.capacity_frames(4));
     publish(&bus, 1);
-    let (mut child, mut lines) = piped(
-        &sandbox,
-        &[
-            "tap",
-            bus.name(),
-            "--from",
-            "oldest",
-            "--strict",
-            "-o",
-            "hex",
-        ],
-    );
+    let (mut child, mut lines) =
+        piped(&sandbox, &["tap", bus.name(), "--from", "oldest", "--strict", "-o", "hex"]);
     assert_eq!(lines.next().unwrap().unwrap(), "00", "it is attached");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, Signal::STOP).unwrap();
@@ -218,16 +169,7 @@ fn a_slow_tap_holds_nobody_up_and_reports_the_gap() {
     rustix::process::kill_process(pid, Signal::CONT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
 
-    let tap = sandbox.start(&[
-        "tap",
-        bus.name(),
-        "--from",
-        "oldest",
-        "-n",
-        "4",
-        "-o",
-        "hex",
-    ]);
+    let tap = sandbox.start(&["tap", bus.name(), "--from", "oldest", "-n", "4", "-o", "hex"]);
     let done = tap.wait();
     assert_eq!((done.code(), done.stderr.as_str()), (0, ""), "{done:?}");
     assert_eq!(done.stdout, "60\n61\n62\n63\n", "what the ring still holds");
@@ -241,45 +183,28 @@ fn hz_and_bw_report_rates_and_end_after_so_many() {
     eventually("it publishes", || bus.stat().published > 0);
     let json = |verb: &str| -> Vec<Value> {
         let args = [verb, bus.name(), "--every", "100ms", "-n", "3", "--json"];
-        sandbox
-            .ok(&args)
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        sandbox.ok(&args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     };
     let lines = json("hz");
     assert_eq!(lines.len(), 3);
     let last = &lines[2];
     assert_eq!(last["schema"], "busway.hz/1");
     assert!(last["rate_hz"].as_f64().unwrap() > 0.0, "{last}");
-    assert!(
-        last["interval_max_ns"].as_u64() >= last["interval_min_ns"].as_u64(),
-        "{last}"
-    );
+    assert!(last["interval_max_ns"].as_u64() >= last["interval_min_ns"].as_u64(), "{last}");
     assert!(last["window_frames"].as_u64().unwrap() >= 2, "{last}");
     let lines = json("bw");
     assert_eq!(lines[2]["schema"], "busway.bw/1");
     assert_eq!(lines[2]["frame_mean_bytes"], 48.0);
     assert!(lines[2]["bytes_per_s"].as_f64().unwrap() > 0.0);
     let text = sandbox.ok(&["hz", bus.name(), "--every", "100ms", "-n", "2"]);
-    assert!(
-        text.contains("average rate: ") && text.contains("std dev: "),
-        "{text}"
-    );
+    assert!(text.contains("average rate: ") && text.contains("std dev: "), "{text}");
     let text = sandbox.ok(&["bw", bus.name(), "--every", "100ms", "-n", "2"]);
-    assert!(
-        text.contains("average: ") && text.contains("mean: 48.0 B"),
-        "{text}"
-    );
+    assert!(text.contains("average: ") && text.contains("mean: 48.0 B"), "{text}");
     drop(feeder);
-    sandbox
-        .run(&["hz", bus.name(), "--timeout", "50ms"])
-        .failed(6, &["no frame"]);
+    sandbox.run(&["hz", bus.name(), "--timeout", "50ms"]).failed(6, &["no frame"]);
     let quiet = sandbox.ok(&["hz", bus.name(), "--every", "10ms", "-n", "1"]);
     assert_eq!(quiet, "no new frames\n");
-    sandbox
-        .run(&["hz", bus.name(), "--window", "1"])
-        .failed(2, &["1 is out of range", "1048576"]);
+    sandbox.run(&["hz", bus.name(), "--window", "1"]).failed(2, &["1 is out of range", "1048576"]);
 }
 
 #[test]
@@ -289,10 +214,6 @@ fn seats_that_are_taken_are_named() {
     let _consumer = bus.consumer().name("first").attach().unwrap();
     let _producer = bus.producer().name("lead").attach().unwrap();
     let pid = std::process::id().to_string();
-    sandbox
-        .run(&["sub", bus.name()])
-        .failed(1, &["consumer", "first", &pid, "busctl ps"]);
-    sandbox
-        .run(&["pub", bus.name()])
-        .failed(1, &["producer", "lead", &pid]);
+    sandbox.run(&["sub", bus.name()]).failed(1, &["consumer", "first", &pid, "busctl ps"]);
+    sandbox.run(&["pub", bus.name()]).failed(1, &["producer", "lead", &pid]);
 }

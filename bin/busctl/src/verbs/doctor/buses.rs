@@ -29,13 +29,7 @@ pub fn look() -> Vec<Finding> {
             Err(error) => findings.push(look_at_unreadable(name, &error)),
         }
     }
-    findings.insert(
-        0,
-        Finding::ok(
-            "buses",
-            format!("{readable} of {} can be read", names.len()),
-        ),
-    );
+    findings.insert(0, Finding::ok("buses", format!("{readable} of {} can be read", names.len())));
     findings
 }
 
@@ -46,9 +40,7 @@ fn look_at_unreadable(name: &str, error: &busway::Error) -> Finding {
             .because("it belongs to somebody else, who chose so at create"),
         "incompatible" => Finding::wrong(CHECK, error.to_string())
             .because("another version made it; this one can neither read nor watch it")
-            .so(format!(
-                "use that version, or `busctl rm -f {name}` when nobody does"
-            )),
+            .so(format!("use that version, or `busctl rm -f {name}` when nobody does")),
         _ => Finding::wrong(CHECK, error.to_string())
             .because("it takes memory and is of no use; its maker may have died while making it")
             .so(format!("`busctl rm -f {name}`")),
@@ -60,12 +52,9 @@ fn look_at_bus(detail: &BusDetail) -> Vec<Finding> {
     let mut findings = Vec::new();
     if detail.bus.removed {
         findings.push(
-            Finding::wrong(
-                "segment",
-                format!("bus {name:?} is removed and its segment is not"),
-            )
-            .because("whoever removed it died half way; nobody can attach")
-            .so(format!("`busctl rm -f {name}`")),
+            Finding::wrong("segment", format!("bus {name:?} is removed and its segment is not"))
+                .because("whoever removed it died half way; nobody can attach")
+                .so(format!("`busctl rm -f {name}`")),
         );
     }
     for dead in detail.participants().filter(|one| !one.alive) {
@@ -81,8 +70,8 @@ fn look_at_bus(detail: &BusDetail) -> Vec<Finding> {
                     process_name(dead.pid)
                 ),
             )
-            .because("a dead consumer holds up producers that wait for it, until one proves it dead")
-            .so("start the daemon (`busd`): it gives such seats back at once; so does whoever waits"),
+            .because("producers that wait for a dead consumer stand still until one proves it dead")
+            .so("start the daemon (`busd`), which gives such seats back; so does whoever waits"),
         );
     }
     findings

@@ -1,4 +1,4 @@
-//! What the kernel and its limits have to say: shared memory, limits, processors, clock, membarrier.
+//! What the kernel has to say: shared memory, limits, processors, clock, membarrier.
 
 use super::Finding;
 use crate::units::format_bytes;
@@ -84,31 +84,24 @@ fn look_at_limits() -> Vec<Finding> {
     }
     if let Some(bytes) = limit(Resource::Fsize) {
         findings.push(
-            Finding::wrong(
-                CHECK,
-                format!("RLIMIT_FSIZE allows files of {}", format_bytes(bytes)),
-            )
-            .because("a bus is a file in shared memory: a larger one ends its creator (SIGXFSZ)")
-            .so("ulimit -f unlimited, or LimitFSIZE=infinity of the service"),
+            Finding::wrong(CHECK, format!("RLIMIT_FSIZE allows files of {}", format_bytes(bytes)))
+                .because(
+                    "a bus is a file in shared memory: a larger one ends its creator (SIGXFSZ)",
+                )
+                .so("ulimit -f unlimited, or LimitFSIZE=infinity of the service"),
         );
     }
     if let Some(bytes) = limit(Resource::As) {
         findings.push(
-            Finding::note(
-                CHECK,
-                format!("RLIMIT_AS allows {} of memory", format_bytes(bytes)),
-            )
-            .because("every attached bus is mapped whole and counts")
-            .so("ulimit -v unlimited, or LimitAS=infinity of the service"),
+            Finding::note(CHECK, format!("RLIMIT_AS allows {} of memory", format_bytes(bytes)))
+                .because("every attached bus is mapped whole and counts")
+                .so("ulimit -v unlimited, or LimitAS=infinity of the service"),
         );
     }
     if findings.is_empty() {
         let files = limit(Resource::Nofile);
         let files = files.map_or_else(|| String::from("unlimited"), |files| files.to_string());
-        findings.push(Finding::ok(
-            CHECK,
-            format!("{files} open files, file size unlimited"),
-        ));
+        findings.push(Finding::ok(CHECK, format!("{files} open files, file size unlimited")));
     }
     findings
 }
@@ -128,11 +121,7 @@ fn look_at_clock() -> Finding {
     const CHECK: &str = "clock";
     let source = Path::new("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     let source = std::fs::read_to_string(source).unwrap_or_default();
-    let source = if source.is_empty() {
-        "unknown source"
-    } else {
-        source.trim()
-    };
+    let source = if source.is_empty() { "unknown source" } else { source.trim() };
     let start = Instant::now();
     let mut before = clock_gettime(ClockId::Monotonic);
     for _ in 1..CLOCK_READS {
@@ -151,32 +140,17 @@ fn look_at_clock() -> Finding {
             .because("a read that slow is a system call, once per commit on a bus with timestamps")
             .so("boot with clocksource=tsc where the TSC is sound, or create --timestamps off");
     }
-    Finding::ok(
-        CHECK,
-        format!("CLOCK_MONOTONIC by {source}, {cost_ns} ns a read"),
-    )
+    Finding::ok(CHECK, format!("CLOCK_MONOTONIC by {source}, {cost_ns} ns a read"))
 }
 
 fn look_at_membarrier() -> Finding {
     const CHECK: &str = "membarrier";
     let query = membarrier_query();
-    let wanted = [
-        MembarrierCommand::GlobalExpedited,
-        MembarrierCommand::RegisterGlobalExpedited,
-    ];
-    if wanted
-        .iter()
-        .all(|command| query.contains_command(*command))
-    {
-        return Finding::ok(
-            CHECK,
-            "global expedited: who sleeps pays, who publishes does not",
-        );
+    let wanted = [MembarrierCommand::GlobalExpedited, MembarrierCommand::RegisterGlobalExpedited];
+    if wanted.iter().all(|command| query.contains_command(*command)) {
+        return Finding::ok(CHECK, "global expedited: who sleeps pays, who publishes does not");
     }
-    Finding::note(
-        CHECK,
-        "the kernel does not offer MEMBARRIER_CMD_GLOBAL_EXPEDITED",
-    )
-    .because("every publish pays a full fence instead, some nanoseconds")
-    .so("nothing is broken; a kernel since 4.16 without a seccomp filter for it has it")
+    Finding::note(CHECK, "the kernel does not offer MEMBARRIER_CMD_GLOBAL_EXPEDITED")
+        .because("every publish pays a full fence instead, some nanoseconds")
+        .so("nothing is broken; a kernel since 4.16 without a seccomp filter for it has it")
 }

@@ -50,27 +50,15 @@ struct Report {
 
 impl Finding {
     fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            check,
-            level: Level::Ok,
-            what: what.into(),
-            why: None,
-            what_to_do: None,
-        }
+        Self { check, level: Level::Ok, what: what.into(), why: None, what_to_do: None }
     }
 
     fn note(check: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            level: Level::Note,
-            ..Self::ok(check, what)
-        }
+        Self { level: Level::Note, ..Self::ok(check, what) }
     }
 
     fn wrong(check: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            level: Level::Wrong,
-            ..Self::ok(check, what)
-        }
+        Self { level: Level::Wrong, ..Self::ok(check, what) }
     }
 
     fn because(mut self, why: impl Into<String>) -> Self {
@@ -130,10 +118,7 @@ fn look_at_daemon(context: &Context) -> Finding {
         Ok(Some(client)) => client,
         Ok(None) if context.no_daemon => return Finding::ok(CHECK, "not asked (--no-daemon)"),
         Ok(None) => {
-            return Finding::ok(
-                CHECK,
-                format!("none runs in {directory}; `create` starts one"),
-            );
+            return Finding::ok(CHECK, format!("none runs in {directory}; `create` starts one"));
         }
         Err(failure) => {
             let finding = Finding::wrong(CHECK, failure.message())
@@ -144,10 +129,7 @@ fn look_at_daemon(context: &Context) -> Finding {
             };
         }
     };
-    match client
-        .version()
-        .and_then(|version| Ok((version, client.health()?)))
-    {
+    match client.version().and_then(|version| Ok((version, client.health()?))) {
         Ok((version, health)) if version.version != env!("CARGO_PKG_VERSION") => Finding::note(
             CHECK,
             format!(
@@ -158,25 +140,16 @@ fn look_at_daemon(context: &Context) -> Finding {
             ),
         )
         .because("one may not understand the segments that the other makes")
-        .so(format!(
-            "kill {} and let `create` start this version; buses stay",
-            health.pid
-        )),
+        .so(format!("kill {} and let `create` start this version; buses stay", health.pid)),
         Ok((_, health)) if health.status != busd::api::HealthStatus::Ok => Finding::wrong(
             CHECK,
             format!("busd (pid {}) does not keep up with its watch", health.pid),
         )
         .because("detach and death of participants go unnoticed; data is not affected")
-        .so(format!(
-            "look at its log; kill {} and start another",
-            health.pid
-        )),
+        .so(format!("look at its log; kill {} and start another", health.pid)),
         Ok((version, health)) => Finding::ok(
             CHECK,
-            format!(
-                "busd {} (pid {}) in {directory}",
-                version.version, health.pid
-            ),
+            format!("busd {} (pid {}) in {directory}", version.version, health.pid),
         ),
         Err(error) => Finding::wrong(CHECK, error.to_string())
             .because("it listens and does not answer as it should")
@@ -190,10 +163,7 @@ fn look_at_name() -> Finding {
         None => Finding::ok(CHECK, "no other busctl on PATH"),
         Some(tool) => Finding::ok(
             CHECK,
-            format!(
-                "systemd's {} takes over for its own verbs and flags",
-                tool.display()
-            ),
+            format!("systemd's {} takes over for its own verbs and flags", tool.display()),
         )
         .so("call this program `busway` where the two must not be mixed up"),
     }

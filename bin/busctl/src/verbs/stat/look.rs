@@ -73,10 +73,7 @@ pub struct ShownConsumer<'a> {
 impl Look {
     /// Reads all of these now.
     pub fn new(buses: &[Bus]) -> Self {
-        Self {
-            at: Instant::now(),
-            details: buses.iter().map(BusDetail::read).collect(),
-        }
+        Self { at: Instant::now(), details: buses.iter().map(BusDetail::read).collect() }
     }
 
     /// This look with rates since an earlier one.
@@ -85,15 +82,11 @@ impl Look {
         let seconds = interval.as_secs_f64();
         let buses = self.details.iter().map(|now| {
             // The instance tells a bus from another one that took its name meanwhile.
-            let before = earlier
-                .details
-                .iter()
-                .find(|before| before.bus.instance == now.bus.instance);
+            let before =
+                earlier.details.iter().find(|before| before.bus.instance == now.bus.instance);
             shown_bus(now, before, seconds)
         });
-        let time = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Shown {
             time_unix_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
             interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
@@ -108,10 +101,7 @@ fn shown_bus<'a>(now: &'a BusDetail, before: Option<&BusDetail>, seconds: f64) -
         let frames = before.map(|before| lane.position.wrapping_sub(before.position));
         ShownLane {
             lane,
-            process_name: lane
-                .producer
-                .as_ref()
-                .map(|producer| process_name(producer.pid)),
+            process_name: lane.producer.as_ref().map(|producer| process_name(producer.pid)),
             published_frames_per_s: frames.map(|frames| per_second(frames, seconds)),
         }
     });
@@ -131,11 +121,8 @@ fn shown_bus<'a>(now: &'a BusDetail, before: Option<&BusDetail>, seconds: f64) -
             passed_frames_per_s: frames.map(|frames| per_second(frames, seconds)),
         }
     });
-    let frames = before.map(|before| {
-        now.bus
-            .published_frames
-            .wrapping_sub(before.bus.published_frames)
-    });
+    let frames =
+        before.map(|before| now.bus.published_frames.wrapping_sub(before.bus.published_frames));
     ShownBus {
         bus: &now.bus,
         frame: now.schema.as_ref(),
@@ -150,21 +137,11 @@ fn shown_bus<'a>(now: &'a BusDetail, before: Option<&BusDetail>, seconds: f64) -
 
 /// How many frames a consumer has behind it; positions wrap at 2^64.
 fn passed(consumer: &api::Consumer, origin: u64) -> u64 {
-    let each = consumer
-        .lanes
-        .iter()
-        .map(|cursor| cursor.position.wrapping_sub(origin));
+    let each = consumer.lanes.iter().map(|cursor| cursor.position.wrapping_sub(origin));
     each.fold(0, u64::wrapping_add)
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a rate is rounded for people anyway"
-)]
+#[allow(clippy::cast_precision_loss, reason = "a rate is rounded for people anyway")]
 fn per_second(frames: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 {
-        frames as f64 / seconds
-    } else {
-        0.0
-    }
+    if seconds > 0.0 { frames as f64 / seconds } else { 0.0 }
 }

@@ -25,15 +25,8 @@ pub fn print(shown: &Shown<'_>, out: &Out) -> Result<(), Failure> {
 
 fn print_head(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
     let bus = shown.bus;
-    let removed = if bus.removed {
-        out.paint(Paint::Red, "  removed")
-    } else {
-        String::new()
-    };
-    out.line(format_args!(
-        "{}{removed}",
-        out.paint(Paint::Bold, &bus.name)
-    ))?;
+    let removed = if bus.removed { out.paint(Paint::Red, "  removed") } else { String::new() };
+    out.line(format_args!("{}{removed}", out.paint(Paint::Bold, &bus.name)))?;
     let fact = |name: &str, text: String| out.line(format_args!("  {name:<10}{text}"));
     fact(
         "policies",
@@ -74,16 +67,10 @@ fn print_head(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
         ),
     )?;
     if let Some(order) = shown.order {
-        fact(
-            "order",
-            format!("tail {}, {} punched", order.tail_position, shown.punches),
-        )?;
+        fact("order", format!("tail {}, {} punched", order.tail_position, shown.punches))?;
     }
     if shown.recoveries > 0 {
-        fact(
-            "recovered",
-            format!("{} seats of dead participants", shown.recoveries),
-        )?;
+        fact("recovered", format!("{} seats of dead participants", shown.recoveries))?;
     }
     Ok(())
 }
@@ -92,10 +79,7 @@ fn schema_words(shown: &ShownBus<'_>) -> String {
     let Some(frame) = shown.frame else {
         return String::from("none");
     };
-    let name = frame
-        .get("name")
-        .and_then(|name| name.as_str())
-        .unwrap_or("?");
+    let name = frame.get("name").and_then(|name| name.as_str()).unwrap_or("?");
     let hash = shown.bus.schema_hash.as_deref().unwrap_or("?");
     format!("{name}, layout {hash}")
 }
@@ -130,12 +114,8 @@ fn print_producers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
             of(|producer| producer.name.clone()),
             of(|producer| producer.pid.to_string()),
             of(|producer| producer.uid.to_string()),
-            one.process_name
-                .clone()
-                .unwrap_or_else(|| String::from("-")),
-            producer
-                .map_or("free", |producer| state_name(producer.alive))
-                .to_owned(),
+            one.process_name.clone().unwrap_or_else(|| String::from("-")),
+            producer.map_or("free", |producer| state_name(producer.alive)).to_owned(),
             format_count(lane.position),
             rate(one.published_frames_per_s),
             format_count(lane.rejected_frames),
@@ -143,11 +123,7 @@ fn print_producers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
         ]);
         rows += 1;
     }
-    if rows == 0 {
-        out.line("  no producers")
-    } else {
-        table.print(out)
-    }
+    if rows == 0 { out.line("  no producers") } else { table.print(out) }
 }
 
 fn print_consumers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
