@@ -78,11 +78,7 @@ fn list(set: &CpuSet) -> String {
         while cpu + 1 < CpuSet::MAX_CPU && set.is_set(cpu + 1) {
             cpu += 1;
         }
-        text.push(if first == cpu {
-            cpu.to_string()
-        } else {
-            format!("{first}-{cpu}")
-        });
+        text.push(if first == cpu { cpu.to_string() } else { format!("{first}-{cpu}") });
         cpu += 1;
     }
     text.join(",")
@@ -112,10 +108,6 @@ mod tests {
     #[test]
     fn a_processor_that_is_not_there_is_refused_by_number() {
         let failure = Pins::new(&[1_000_000]).expect_err("no such processor");
-        assert!(
-            failure.message().contains("processor 1000000"),
-            "{}",
-            failure.message()
-        );
+        assert!(failure.message().contains("processor 1000000"), "{}", failure.message());
     }
 }

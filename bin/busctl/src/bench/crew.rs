@@ -53,12 +53,7 @@ impl Crew {
     /// Nobody yet. `stop` ends every wait with a failure.
     pub fn new(stop: &Stop) -> Self {
         let (outbox, inbox) = channel();
-        Self {
-            members: Vec::new(),
-            outbox,
-            inbox,
-            stop: Some(stop.clone()),
-        }
+        Self { members: Vec::new(), outbox, inbox, stop: Some(stop.clone()) }
     }
 
     /// From now on waits go on whatever the user asks: for an end in order.
@@ -90,9 +85,7 @@ impl Crew {
         let (orders, stdout) = (child.stdin.take(), child.stdout.take());
         let outbox = self.outbox.clone();
         std::thread::spawn(move || {
-            let lines = stdout
-                .into_iter()
-                .flat_map(|stdout| BufReader::new(stdout).lines());
+            let lines = stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
             for line in lines.map_while(Result::ok) {
                 // The crew may be gone; then nobody wants to hear the rest.
                 if outbox.send((index, Heard::Line(line))).is_err() {
@@ -102,31 +95,20 @@ impl Crew {
             let _ = outbox.send((index, Heard::End));
         });
         let reports = VecDeque::new();
-        self.members.push(Member {
-            name: name.to_owned(),
-            child,
-            orders,
-            silent: false,
-            reports,
-        });
+        self.members.push(Member { name: name.to_owned(), child, orders, silent: false, reports });
         Ok(index)
     }
 
     /// The process of a member.
     pub fn pid(&self, index: usize) -> u32 {
-        self.members
-            .get(index)
-            .map_or(0, |member| member.child.id())
+        self.members.get(index).map_or(0, |member| member.child.id())
     }
 
     /// Gives a member an order. One that has died is found by the next [`gather`](Self::gather).
     pub fn order(&mut self, index: usize, order: &impl Serialize) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(order).map_err(std::io::Error::from)?;
         line.push(b'\n');
-        let pipe = self
-            .members
-            .get_mut(index)
-            .and_then(|member| member.orders.as_mut());
+        let pipe = self.members.get_mut(index).and_then(|member| member.orders.as_mut());
         match pipe.map(|pipe| pipe.write_all(&line)) {
             Some(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
             _ => Ok(()),
@@ -178,9 +160,7 @@ impl Crew {
 
     /// Whether a report of this member is there to be gathered.
     pub fn has_report(&self, index: usize) -> bool {
-        self.members
-            .get(index)
-            .is_some_and(|member| !member.reports.is_empty())
+        self.members.get(index).is_some_and(|member| !member.reports.is_empty())
     }
 
     /// Ends everybody's orders and waits until all have ended by themselves.

@@ -74,11 +74,7 @@ impl Janitor {
             .spawn()
             .map_err(|error| Failure::from(error).context("starting the janitor"))?;
         let pipe = child.stdin.take();
-        Ok(Self {
-            child,
-            pipe,
-            litter: BTreeSet::new(),
-        })
+        Ok(Self { child, pipe, litter: BTreeSet::new() })
     }
 
     /// To be said before the thing is made.
@@ -102,9 +98,7 @@ impl Janitor {
         let mut line = serde_json::to_vec(word).map_err(io::Error::from)?;
         line.push(b'\n');
         pipe.write_all(&line).map_err(|error| {
-            Failure::failed(format!(
-                "the janitor is gone, nobody would clean up: {error}"
-            ))
+            Failure::failed(format!("the janitor is gone, nobody would clean up: {error}"))
         })
     }
 }
@@ -141,11 +135,7 @@ pub fn run() -> ExitCode {
     for litter in left {
         clean &= remove_patiently(&litter);
     }
-    if clean {
-        Exit::Ok.code()
-    } else {
-        Exit::Failure.code()
-    }
+    if clean { Exit::Ok.code() } else { Exit::Failure.code() }
 }
 
 fn remove_patiently(litter: &Litter) -> bool {

@@ -43,11 +43,7 @@ impl Latency {
     /// What crosses the pipe to the reporting process.
     pub fn buckets(&self) -> Buckets {
         let recorded = self.0.iter_recorded();
-        Buckets(
-            recorded
-                .map(|step| (step.value_iterated_to(), step.count_at_value()))
-                .collect(),
-        )
+        Buckets(recorded.map(|step| (step.value_iterated_to(), step.count_at_value())).collect())
     }
 
     /// The percentiles; `None` without a sample.
@@ -108,14 +104,7 @@ impl Percentiles {
 
     /// The cells of a table: p50, p90, p99, p99.9, max.
     pub fn cells(&self) -> [String; 5] {
-        [
-            self.p50_ns,
-            self.p90_ns,
-            self.p99_ns,
-            self.p99_9_ns,
-            self.max_ns,
-        ]
-        .map(format_ns)
+        [self.p50_ns, self.p90_ns, self.p99_ns, self.p99_9_ns, self.max_ns].map(format_ns)
     }
 }
 
@@ -153,11 +142,7 @@ impl Spread {
         sorted.sort_unstable();
         let at = |index: usize| sorted.get(index).copied().unwrap_or(0);
         let last = sorted.len().saturating_sub(1);
-        Self {
-            median: at(last / 2),
-            min: at(0),
-            max: at(last),
-        }
+        Self { median: at(last / 2), min: at(0), max: at(last) }
     }
 }
 
@@ -196,22 +181,8 @@ mod tests {
 
     #[test]
     fn a_spread_is_the_middle_and_the_ends() {
-        assert_eq!(
-            Spread::of([3, 1, 2]),
-            Spread {
-                median: 2,
-                min: 1,
-                max: 3
-            }
-        );
+        assert_eq!(Spread::of([3, 1, 2]), Spread { median: 2, min: 1, max: 3 });
         assert_eq!(Spread::of([4, 1, 2, 3]).median, 2);
-        assert_eq!(
-            Spread::of([]),
-            Spread {
-                median: 0,
-                min: 0,
-                max: 0
-            }
-        );
+        assert_eq!(Spread::of([]), Spread { median: 0, min: 0, max: 0 });
     }
 }

@@ -93,11 +93,7 @@ pub fn run(args: BenchArgs, out: &Out) -> Result<ExitCode, Failure> {
 fn bus_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // ORDERING: relaxed; the counter publishes nothing but itself.
-    format!(
-        "bench-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, Ordering::Relaxed)
-    )
+    format!("bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A duration as whole nanoseconds.

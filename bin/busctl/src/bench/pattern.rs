@@ -50,11 +50,9 @@ impl fmt::Display for Mismatch {
             self.len_bytes
         )?;
         match self.first_word {
-            Some(word) => write!(
-                f,
-                ": it starts with {word:#018x}, not {:#018x}",
-                identity(self.origin)
-            ),
+            Some(word) => {
+                write!(f, ": it starts with {word:#018x}, not {:#018x}", identity(self.origin))
+            }
             None => Ok(()),
         }
     }
@@ -104,12 +102,7 @@ pub fn fill(payload: &mut [u8], origin: Origin, intended_ns: u64) {
 pub fn check(payload: &[u8], origin: Origin) -> Result<u64, Mismatch> {
     let identity = identity(origin);
     let Some((first, rest)) = payload.split_first_chunk::<8>() else {
-        return verdict(
-            payload == &identity.to_le_bytes()[..payload.len()],
-            payload,
-            origin,
-            0,
-        );
+        return verdict(payload == &identity.to_le_bytes()[..payload.len()], payload, origin, 0);
     };
     let first = u64::from_le_bytes(*first);
     let Some((second, rest)) = rest.split_first_chunk::<8>() else {
@@ -150,10 +143,7 @@ pub fn cost(bytes: u32) -> Cost {
             fill(black_box(&mut payload), Origin { lane, sequence }, sequence);
         }
     });
-    let origin = Origin {
-        lane,
-        sequence: rounds - 1,
-    };
+    let origin = Origin { lane, sequence: rounds - 1 };
     let check_ns = shortest(|| {
         for _ in 0..rounds {
             // The verdict is used, so that the check is not optimised away.
@@ -161,10 +151,7 @@ pub fn cost(bytes: u32) -> Cost {
         }
     });
     let picoseconds = |ns: u64| (ns.saturating_mul(1000) / rounds).max(1);
-    Cost {
-        fill_ps: picoseconds(fill_ns),
-        check_ps: picoseconds(check_ns),
-    }
+    Cost { fill_ps: picoseconds(fill_ns), check_ps: picoseconds(check_ns) }
 }
 
 /// The time that `work` takes at best.
@@ -225,23 +212,13 @@ fn word_of(chunk: &[u8]) -> u64 {
 
 #[inline]
 fn verdict(right: bool, payload: &[u8], origin: Origin, ns: u64) -> Result<u64, Mismatch> {
-    if right {
-        Ok(ns)
-    } else {
-        Err(mismatch(payload, origin))
-    }
+    if right { Ok(ns) } else { Err(mismatch(payload, origin)) }
 }
 
 #[cold]
 fn mismatch(payload: &[u8], origin: Origin) -> Mismatch {
-    let first_word = payload
-        .first_chunk::<8>()
-        .map(|word| u64::from_le_bytes(*word));
-    Mismatch {
-        origin,
-        len_bytes: payload.len(),
-        first_word,
-    }
+    let first_word = payload.first_chunk::<8>().map(|word| u64::from_le_bytes(*word));
+    Mismatch { origin, len_bytes: payload.len(), first_word }
 }
 
 #[cfg(test)]
@@ -253,10 +230,7 @@ mod tests {
     #[test]
     fn a_payload_of_any_size_is_what_was_written() {
         for size in SIZES {
-            let origin = Origin {
-                lane: 3,
-                sequence: 77,
-            };
+            let origin = Origin { lane: 3, sequence: 77 };
             let mut payload = vec![0xaa; size];
             let intended_ns = if size < 16 { 0 } else { 123_456_789 };
             fill(&mut payload, origin, intended_ns);
@@ -267,10 +241,7 @@ mod tests {
     #[test]
     fn every_wrong_byte_is_seen() {
         for size in SIZES {
-            let origin = Origin {
-                lane: 0,
-                sequence: 5,
-            };
+            let origin = Origin { lane: 0, sequence: 5 };
             let mut payload = vec![0; size];
             fill(&mut payload, origin, 0);
             for index in 0..size {
@@ -288,73 +259,21 @@ mod tests {
     #[test]
     fn a_frame_of_another_place_is_seen() {
         let mut payload = vec![0; 48];
-        fill(
-            &mut payload,
-            Origin {
-                lane: 1,
-                sequence: 9,
-            },
-            7,
-        );
-        let error = check(
-            &payload,
-            Origin {
-                lane: 2,
-                sequence: 9,
-            },
-        )
-        .expect_err("another lane");
-        assert!(
-            error
-                .to_string()
-                .contains("lane 2 position 9 (48 bytes) is wrong"),
-            "{error}"
-        );
-        assert!(
-            check(
-                &payload,
-                Origin {
-                    lane: 1,
-                    sequence: 10
-                }
-            )
-            .is_err()
-        );
+        fill(&mut payload, Origin { lane: 1, sequence: 9 }, 7);
+        let error = check(&payload, Origin { lane: 2, sequence: 9 }).expect_err("another lane");
+        assert!(error.to_string().contains("lane 2 position 9 (48 bytes) is wrong"), "{error}");
+        assert!(check(&payload, Origin { lane: 1, sequence: 10 }).is_err());
     }
 
     #[test]
     fn a_payload_torn_between_two_frames_is_seen() {
         let (mut old, mut new) = (vec![0; 64], vec![0; 64]);
-        fill(
-            &mut old,
-            Origin {
-                lane: 0,
-                sequence: 1,
-            },
-            0,
-        );
-        fill(
-            &mut new,
-            Origin {
-                lane: 0,
-                sequence: 2,
-            },
-            0,
-        );
+        fill(&mut old, Origin { lane: 0, sequence: 1 }, 0);
+        fill(&mut new, Origin { lane: 0, sequence: 2 }, 0);
         for cut in (8..64).step_by(8) {
             let torn: Vec<u8> = new[..cut].iter().chain(&old[cut..]).copied().collect();
             // Word 1 is the time, here 0 in both: a cut before or after it is the same.
-            assert!(
-                check(
-                    &torn,
-                    Origin {
-                        lane: 0,
-                        sequence: 2
-                    }
-                )
-                .is_err(),
-                "cut at {cut}"
-            );
+            assert!(check(&torn, Origin { lane: 0, sequence: 2 }).is_err(), "cut at {cut}");
         }
     }
 

@@ -39,11 +39,7 @@ pub enum Task {
 
 /// Starts a worker.
 pub fn hire(crew: &mut Crew, name: &str, cpu: Option<usize>, task: Task) -> Result<usize, Failure> {
-    let identity = Identity {
-        name: name.to_owned(),
-        parent_pid: std::process::id(),
-        cpu,
-    };
+    let identity = Identity { name: name.to_owned(), parent_pid: std::process::id(), cpu };
     let plan = serde_json::to_string(&Plan { identity, task }).map_err(std::io::Error::from)?;
     crew.hire(name, &["bench", "worker", &plan])
 }

@@ -125,10 +125,7 @@ pub fn run(args: &RttArgs, out: &Out) -> Result<ExitCode, Failure> {
     let mut runs = Vec::new();
     for _ in 0..args.common.runs {
         let ping_pong = limit::ping_pong_beside(&stop, &pins)?;
-        runs.push(RttRun {
-            latency: one_run(args, &stop, &pins)?,
-            ping_pong,
-        });
+        runs.push(RttRun { latency: one_run(args, &stop, &pins)?, ping_pong });
     }
     let latencies: Vec<_> = runs.iter().map(|run| run.latency).collect();
     let median = Percentiles::median_of(&latencies);
@@ -172,36 +169,15 @@ fn one_run(args: &RttArgs, stop: &Stop, pins: &Pins) -> Result<Percentiles, Fail
     for name in [&ping, &pong] {
         options(args).create(name)?;
     }
-    let task = RttTask {
-        ping,
-        pong,
-        payload_bytes: args.payload,
-        wait: args.wait,
-    };
+    let task = RttTask { ping, pong, payload_bytes: args.payload, wait: args.wait };
     let mut crew = Crew::new(stop);
-    let call = plan::hire(
-        &mut crew,
-        "caller",
-        pins.of_worker(0),
-        Task::RttCall(task.clone()),
-    )?;
-    let answer = plan::hire(
-        &mut crew,
-        "answerer",
-        pins.of_worker(1),
-        Task::RttAnswer(task),
-    )?;
+    let call = plan::hire(&mut crew, "caller", pins.of_worker(0), Task::RttCall(task.clone()))?;
+    let answer = plan::hire(&mut crew, "answerer", pins.of_worker(1), Task::RttAnswer(task))?;
     // Both attach as consumers first and report; then each may publish.
     crew.gather::<()>(&[call, answer], || Ok(()))?;
     let duration_ns = super::nanoseconds(args.duration.unwrap_or(Duration::from_secs(1)));
     crew.order(answer, &())?;
-    crew.order(
-        call,
-        &RttOrder {
-            trips: args.messages,
-            duration_ns,
-        },
-    )?;
+    crew.order(call, &RttOrder { trips: args.messages, duration_ns })?;
     let called: Vec<CallerReport> = crew.gather(&[call], || Ok(()))?;
     let answered: Vec<AnswererReport> = crew.gather(&[answer], || Ok(()))?;
     crew.dismiss()?;
@@ -219,9 +195,7 @@ fn one_run(args: &RttArgs, stop: &Stop, pins: &Pins) -> Result<Percentiles, Fail
     }
     let mut latency = Latency::new();
     latency.add(&called.latency);
-    latency
-        .percentiles()
-        .ok_or_else(|| Failure::failed("no round trip was measured"))
+    latency.percentiles().ok_or_else(|| Failure::failed("no round trip was measured"))
 }
 
 fn print(out: &Out, document: &Document, pins: &Pins) -> Result<(), Failure> {
@@ -251,16 +225,7 @@ fn print(out: &Out, document: &Document, pins: &Pins) -> Result<(), Failure> {
     let row = |name: String, latency: Percentiles, ping_pong: Percentiles| {
         let [p50, p90, p99, p99_9, max] = latency.cells();
         let beside = format_ns(ping_pong.p50_ns);
-        [
-            name,
-            format_count(latency.samples),
-            p50,
-            p90,
-            p99,
-            p99_9,
-            max,
-            beside,
-        ]
+        [name, format_count(latency.samples), p50, p90, p99, p99_9, max, beside]
     };
     for (run, number) in document.runs.iter().zip(1..) {
         table.row(row(number.to_string(), run.latency, run.ping_pong));
@@ -295,30 +260,17 @@ impl Ends {
         let producer = write.producer().name("writer").wait(wait);
         let producer = producer.timeout(Some(PATIENCE)).attach()?;
         let lane = producer.lane();
-        Ok((
-            Self {
-                producer,
-                consumer,
-                wait,
-                lane,
-            },
-            order,
-        ))
+        Ok((Self { producer, consumer, wait, lane }, order))
     }
 
     fn send(&mut self, sequence: u64, payload: &mut [u8]) -> Result<(), Failure> {
-        let origin = Origin {
-            lane: self.lane,
-            sequence,
-        };
+        let origin = Origin { lane: self.lane, sequence };
         pattern::fill(payload, origin, 0);
         let position = self.producer.publish_bytes(0, payload)?;
         if position == sequence {
             return Ok(());
         }
-        Err(Failure::failed(format!(
-            "message {sequence} got position {position}"
-        )))
+        Err(Failure::failed(format!("message {sequence} got position {position}")))
     }
 
     /// Waits for a message and hands it to `take`; `None` when there is none and no producer left.
@@ -359,9 +311,8 @@ pub fn call(station: &mut Station, task: &RttTask) -> Result<(), Failure> {
     let ticks = Ticks::calibrate();
     let mut latency = Latency::new();
     let mut payload = vec![0; usize::try_from(task.payload_bytes).unwrap_or(0)];
-    let trips_max = order.trips.map_or(u64::MAX, |trips| {
-        trips.saturating_add(trips.min(WARM_UP_TRIPS))
-    });
+    let trips_max =
+        order.trips.map_or(u64::MAX, |trips| trips.saturating_add(trips.min(WARM_UP_TRIPS)));
     let warm_trips = order.trips.unwrap_or(u64::MAX).min(WARM_UP_TRIPS);
     let end = ticks.now() + ticks.ticks_of(order.duration_ns);
     let warm = ticks.now() + ticks.ticks_of(order.duration_ns / 10);
@@ -372,29 +323,19 @@ pub fn call(station: &mut Station, task: &RttTask) -> Result<(), Failure> {
             break;
         }
         ends.send(trips, &mut payload)?;
-        let origin = Origin {
-            lane: ends.lane,
-            sequence: trips,
-        };
+        let origin = Origin { lane: ends.lane, sequence: trips };
         let echo = ends.receive(|frame| (ticks.now(), pattern::check(frame.payload(), origin)))?;
         let Some((received, checked)) = echo else {
             return Err(Failure::failed("the answerer is gone"));
         };
         checked.map_err(|mismatch| Failure::failed(mismatch.to_string()))?;
-        let warming = if order.trips.is_some() {
-            trips < warm_trips
-        } else {
-            sent < warm
-        };
+        let warming = if order.trips.is_some() { trips < warm_trips } else { sent < warm };
         if !warming {
             latency.record(ticks.to_ns(received.saturating_sub(sent)));
         }
         trips += 1;
     }
-    station.report(&CallerReport {
-        trips,
-        latency: latency.buckets(),
-    })?;
+    station.report(&CallerReport { trips, latency: latency.buckets() })?;
     ends.producer.detach();
     ends.consumer.detach();
     Ok(())
@@ -406,10 +347,7 @@ pub fn answer(station: &mut Station, task: &RttTask) -> Result<(), Failure> {
     let mut payload = vec![0; usize::try_from(task.payload_bytes).unwrap_or(0)];
     let mut trips = 0;
     loop {
-        let origin = Origin {
-            lane: ends.lane,
-            sequence: trips,
-        };
+        let origin = Origin { lane: ends.lane, sequence: trips };
         match ends.receive(|frame| pattern::check(frame.payload(), origin))? {
             Some(Ok(_)) => ends.send(trips, &mut payload)?,
             Some(Err(mismatch)) => return Err(Failure::failed(mismatch.to_string())),

@@ -33,15 +33,9 @@ impl Ticks {
             }
             let ticks = counter().saturating_sub(begin);
             let scale = (u128::from(end_ns - begin_ns) << 32) / u128::from(ticks.max(1));
-            return Self {
-                scale: u64::try_from(scale).unwrap_or(u64::MAX),
-                counter: true,
-            };
+            return Self { scale: u64::try_from(scale).unwrap_or(u64::MAX), counter: true };
         }
-        Self {
-            scale: 1 << 32,
-            counter: false,
-        }
+        Self { scale: 1 << 32, counter: false }
     }
 
     /// The present reading, in ticks.
@@ -102,14 +96,8 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(30));
         let measured = ticks.to_ns(ticks.now() - begin);
         let real = monotonic_ns() - begin_ns;
-        assert!(
-            measured.abs_diff(real) < real / 5,
-            "{measured} ns against {real} ns"
-        );
+        assert!(measured.abs_diff(real) < real / 5, "{measured} ns against {real} ns");
         let there_and_back = ticks.to_ns(ticks.ticks_of(1_000_000));
-        assert!(
-            there_and_back.abs_diff(1_000_000) < 1_000,
-            "{there_and_back}"
-        );
+        assert!(there_and_back.abs_diff(1_000_000) < 1_000, "{there_and_back}");
     }
 }

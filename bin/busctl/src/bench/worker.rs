@@ -46,9 +46,7 @@ impl Station {
         // A parent that died before the line above sends no signal any more.
         let parent = getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
         if i64::from(parent) != i64::from(identity.parent_pid) {
-            return Err(Failure::failed(
-                "the process that started this worker is gone",
-            ));
+            return Err(Failure::failed("the process that started this worker is gone"));
         }
         if let Some(cpu) = identity.cpu {
             affinity::pin(cpu)?;
@@ -58,16 +56,11 @@ impl Station {
             let _ = rustix::thread::set_name(&name);
         }
         pace::precise_timers();
-        Ok(Self {
-            orders: io::stdin(),
-        })
+        Ok(Self { orders: io::stdin() })
     }
 
     /// Hands the parent what it waits for.
-    #[allow(
-        clippy::unused_self,
-        reason = "only a worker that has entered may report"
-    )]
+    #[allow(clippy::unused_self, reason = "only a worker that has entered may report")]
     pub fn report(&self, report: &impl Serialize) -> Result<(), Failure> {
         report_to_parent(report)
     }

@@ -91,6 +91,16 @@ fn batches_and_bare_frames_of_any_size_arrive_whole() {
 }
 
 #[test]
+fn publishing_can_be_measured_without_a_consumer() {
+    let sandbox = Sandbox::new();
+    for policy in ["block", "reject", "drop-oldest"] {
+        let document = bench(&sandbox, &format!("--consumers 0 --on-full {policy}"));
+        counts_add_up(&document, true);
+        assert_eq!(document["runs"][0]["read"], 0);
+    }
+}
+
+#[test]
 fn every_wait_strategy_delivers() {
     let sandbox = Sandbox::new();
     for wait in ["adaptive", "busy", "yielding", "parking"] {
@@ -105,17 +115,7 @@ fn a_paced_run_has_latencies_of_every_message() {
     let sandbox = Sandbox::new();
     let document = sandbox.document(
         "busway.bench/1",
-        &[
-            "bench",
-            "--rate",
-            "5k",
-            "--duration",
-            "200ms",
-            "--runs",
-            "2",
-            "--producers",
-            "2",
-        ],
+        &["bench", "--rate", "5k", "--duration", "200ms", "--runs", "2", "--producers", "2"],
     );
     counts_add_up(&document, true);
     assert_eq!(document["rate_hz"], 5000.0);
@@ -130,10 +130,8 @@ fn a_paced_run_has_latencies_of_every_message() {
 #[test]
 fn the_report_has_a_median_and_what_the_machine_allows() {
     let sandbox = Sandbox::new();
-    let document = sandbox.document(
-        "busway.bench/1",
-        &["bench", "--duration", "50ms", "--runs", "3", "--pin", "0"],
-    );
+    let document = sandbox
+        .document("busway.bench/1", &["bench", "--duration", "50ms", "--runs", "3", "--pin", "0"]);
     counts_add_up(&document, true);
     assert_eq!(document["runs"].as_array().unwrap().len(), 3);
     assert_eq!(document["pin"], serde_json::json!([0]));
@@ -145,12 +143,7 @@ fn the_report_has_a_median_and_what_the_machine_allows() {
     assert!(document["check_ps_per_message"].as_u64().unwrap() > 0);
 
     let text = sandbox.ok(&["bench", "--messages", "1000", "--runs", "2"]);
-    for part in [
-        "bench lanes: 1 producer → 1 consumer",
-        "messages/s",
-        "consumer 0",
-        "lane 0",
-    ] {
+    for part in ["bench lanes: 1 producer → 1 consumer", "messages/s", "consumer 0", "lane 0"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 }
@@ -161,16 +154,7 @@ fn round_trips_have_percentiles() {
     for wait in ["adaptive", "busy", "parking"] {
         let document = sandbox.document(
             "busway.bench.rtt/1",
-            &[
-                "bench",
-                "rtt",
-                "--messages",
-                "200",
-                "--runs",
-                "2",
-                "--wait",
-                wait,
-            ],
+            &["bench", "rtt", "--messages", "200", "--runs", "2", "--wait", wait],
         );
         assert_eq!(document["runs"].as_array().unwrap().len(), 2);
         for run in document["runs"].as_array().unwrap() {
@@ -191,22 +175,13 @@ fn the_limit_has_a_ping_pong_and_a_bare_lane() {
     let document = sandbox.document("busway.bench.limit/1", &args);
     percentiles_are_in_order(&document["ping_pong"]["median"]);
     let lanes = document["bare_lane"].as_array().unwrap();
-    let drives: Vec<_> = lanes
-        .iter()
-        .map(|lane| lane["drive"].as_str().unwrap())
-        .collect();
+    let drives: Vec<_> = lanes.iter().map(|lane| lane["drive"].as_str().unwrap()).collect();
     assert_eq!(drives, ["one_by_one", "one_by_one_back_off", "batches"]);
     for lane in lanes {
-        assert!(
-            lane["frames_per_second"]["median"].as_u64().unwrap() > 0,
-            "{lane}"
-        );
+        assert!(lane["frames_per_second"]["median"].as_u64().unwrap() > 0, "{lane}");
     }
     let text = sandbox.ok(&args);
-    assert!(
-        text.contains("BARE LANE") && text.contains("batches of 64"),
-        "{text}"
-    );
+    assert!(text.contains("BARE LANE") && text.contains("batches of 64"), "{text}");
 }
 
 #[test]

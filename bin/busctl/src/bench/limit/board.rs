@@ -84,10 +84,7 @@ impl Board {
     }
 
     fn slot(&self, position: u64) -> &Slot {
-        #[allow(
-            clippy::cast_possible_truncation,
-            reason = "the mask keeps the index inside"
-        )]
+        #[allow(clippy::cast_possible_truncation, reason = "the mask keeps the index inside")]
         &self.slots[(position & (RING_FRAMES - 1)) as usize]
     }
 }
@@ -102,9 +99,7 @@ pub fn sum_of_frames(frames: u64) -> u64 {
         frames.wrapping_mul(frames.saturating_sub(1) / 2)
     };
     let offsets = words * (words - 1) / 2;
-    pairs
-        .wrapping_mul(words)
-        .wrapping_add(frames.wrapping_mul(offsets))
+    pairs.wrapping_mul(words).wrapping_add(frames.wrapping_mul(offsets))
 }
 
 /// A new board, by its descriptor, which workers started from now on inherit.
@@ -134,9 +129,7 @@ impl Mapping {
         let path = format!("/proc/self/fd/{number}");
         let file: File = OpenOptions::new().read(true).write(true).open(path)?;
         if file.metadata()?.len() != size_of::<Board>() as u64 {
-            return Err(Failure::usage(format!(
-                "descriptor {number} is not a board"
-            )));
+            return Err(Failure::usage(format!("descriptor {number} is not a board")));
         }
         // SAFETY: a new mapping at an address that the kernel chooses aliases nothing of ours.
         let address = unsafe {
@@ -150,9 +143,7 @@ impl Mapping {
             )
         };
         let address = NonNull::new(address.map_err(refused)?.cast());
-        address
-            .map(Self)
-            .ok_or_else(|| Failure::failed("mmap returned address 0"))
+        address.map(Self).ok_or_else(|| Failure::failed("mmap returned address 0"))
     }
 }
 

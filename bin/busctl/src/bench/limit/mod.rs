@@ -84,19 +84,11 @@ impl Drive {
     const ALL: [Self; 3] = [Self::OneByOne, Self::OneByOneBackOff, Self::Batches];
 
     fn batch_frames(self) -> u64 {
-        if self == Self::Batches {
-            BATCH_FRAMES
-        } else {
-            1
-        }
+        if self == Self::Batches { BATCH_FRAMES } else { 1 }
     }
 
     fn pauses(self) -> u32 {
-        if self == Self::OneByOne {
-            0
-        } else {
-            BACK_OFF_PAUSES
-        }
+        if self == Self::OneByOne { 0 } else { BACK_OFF_PAUSES }
     }
 
     fn describe(self) -> String {
@@ -152,10 +144,7 @@ pub fn run(args: &LimitArgs, out: &Out) -> Result<ExitCode, Failure> {
         processors: affinity::processors(),
         pin: pins.as_slice().to_vec(),
         duration_ns: super::nanoseconds(args.duration),
-        ping_pong: PingPong {
-            median,
-            runs: trips,
-        },
+        ping_pong: PingPong { median, runs: trips },
         bare_lane: Drive::ALL
             .into_iter()
             .zip(rates)
@@ -210,19 +199,11 @@ pub fn ping_pong_beside(stop: &Stop, pins: &Pins) -> Result<Percentiles, Failure
 fn ping_pong_for(stop: &Stop, pins: &Pins, duration: Duration) -> Result<Percentiles, Failure> {
     let board = BoardFile::create()?;
     let mut crew = Crew::new(stop);
-    let task = |part| Task::Limit {
-        board: board.number(),
-        part,
-    };
+    let task = |part| Task::Limit { board: board.number(), part };
     let call = plan::hire(&mut crew, "caller", pins.of_worker(0), task(Part::Call))?;
     let answer = plan::hire(&mut crew, "answerer", pins.of_worker(1), task(Part::Answer))?;
     crew.gather::<()>(&[call, answer], || Ok(()))?;
-    crew.order(
-        call,
-        &PingOrder {
-            duration_ns: super::nanoseconds(duration),
-        },
-    )?;
+    crew.order(call, &PingOrder { duration_ns: super::nanoseconds(duration) })?;
     let buckets = crew.gather(&[call], || Ok(()))?;
     crew.gather::<()>(&[answer], || Ok(()))?;
     crew.dismiss()?;
@@ -230,30 +211,19 @@ fn ping_pong_for(stop: &Stop, pins: &Pins, duration: Duration) -> Result<Percent
     for buckets in &buckets {
         latency.add(buckets);
     }
-    latency
-        .percentiles()
-        .ok_or_else(|| Failure::failed("no round trip was measured"))
+    latency.percentiles().ok_or_else(|| Failure::failed("no round trip was measured"))
 }
 
 fn bare_lane(stop: &Stop, pins: &Pins, duration: Duration, drive: Drive) -> Result<u64, Failure> {
     let board = BoardFile::create()?;
     let mut crew = Crew::new(stop);
-    let task = |part| Task::Limit {
-        board: board.number(),
-        part,
-    };
+    let task = |part| Task::Limit { board: board.number(), part };
     let write = plan::hire(&mut crew, "writer", pins.of_worker(0), task(Part::Write))?;
     let reading = task(Part::Read(drive.pauses()));
     let read = plan::hire(&mut crew, "reader", pins.of_worker(1), reading)?;
     crew.gather::<()>(&[write, read], || Ok(()))?;
     let duration_ns = super::nanoseconds(duration);
-    crew.order(
-        write,
-        &WriteOrder {
-            duration_ns,
-            batch_frames: drive.batch_frames(),
-        },
-    )?;
+    crew.order(write, &WriteOrder { duration_ns, batch_frames: drive.batch_frames() })?;
     let written: Vec<Written> = crew.gather(&[write], || Ok(()))?;
     let seen: Vec<Read> = crew.gather(&[read], || Ok(()))?;
     crew.dismiss()?;
@@ -268,8 +238,5 @@ fn bare_lane(stop: &Stop, pins: &Pins, duration: Duration, drive: Drive) -> Resu
             if seen.sum_right { "right" } else { "wrong" }
         )));
     }
-    Ok(super::per_second(
-        written.counted_frames,
-        written.elapsed_ns,
-    ))
+    Ok(super::per_second(written.counted_frames, written.elapsed_ns))
 }

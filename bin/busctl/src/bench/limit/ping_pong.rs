@@ -59,9 +59,7 @@ fn measure(board: &Board, ticks: Ticks, order: PingOrder) -> Result<Buckets, Fai
             if spins.is_multiple_of(SPINS_PER_LOOK) {
                 std::thread::yield_now();
                 if ticks.to_ns(ticks.now() - sent) > order.duration_ns + PATIENCE_NS {
-                    return Err(Failure::failed(
-                        "the other end of the ping-pong does not answer",
-                    ));
+                    return Err(Failure::failed("the other end of the ping-pong does not answer"));
                 }
             }
         }
@@ -99,9 +97,7 @@ pub fn answer(station: &mut Station, board: &Mapping) -> Result<(), Failure> {
             if spins == SPINS_PER_LOOK {
                 heard_ns = now_ns;
             } else if now_ns - heard_ns > 2 * PATIENCE_NS {
-                return Err(Failure::failed(
-                    "the other end of the ping-pong does not call",
-                ));
+                return Err(Failure::failed("the other end of the ping-pong does not call"));
             }
         }
     }

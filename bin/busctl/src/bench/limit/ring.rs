@@ -95,16 +95,10 @@ fn fill(board: &Board, order: WriteOrder) -> Result<Written, Failure> {
         let now_ns = monotonic_ns();
         if now_ns >= end_ns {
             let Some((from, from_ns)) = counted_from else {
-                return Err(Failure::failed(
-                    "the ring's writer was not run often enough",
-                ));
+                return Err(Failure::failed("the ring's writer was not run often enough"));
             };
             let (counted_frames, elapsed_ns) = (position - from, now_ns - from_ns);
-            return Ok(Written {
-                frames: position,
-                counted_frames,
-                elapsed_ns,
-            });
+            return Ok(Written { frames: position, counted_frames, elapsed_ns });
         }
         if counted_from.is_none() && now_ns >= warm_ns {
             counted_from = Some((position, now_ns));
@@ -147,10 +141,7 @@ fn drain(board: &Board, pauses: u32) -> Result<Read, Failure> {
         // ORDERING: acquire, pairs with the writer's release of `end`, which follows its last `head`.
         let end = board.end.0.load(Ordering::Acquire);
         if end == cursor + 1 {
-            return Ok(Read {
-                frames: cursor,
-                sum_right: sum == sum_of_frames(cursor),
-            });
+            return Ok(Read { frames: cursor, sum_right: sum == sum_of_frames(cursor) });
         }
         std::thread::yield_now();
         let now_ns = monotonic_ns();

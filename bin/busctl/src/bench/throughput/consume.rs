@@ -133,16 +133,12 @@ impl Checker {
 
     #[inline]
     fn check(&mut self, frame: &FrameRef<'_>) {
-        let origin = Origin {
-            lane: frame.lane(),
-            sequence: frame.position(),
-        };
+        let origin = Origin { lane: frame.lane(), sequence: frame.position() };
         self.read += 1;
         self.check_place(origin);
         match pattern::check(frame.payload(), origin) {
             Ok(intended_ns) if self.timed => {
-                self.latency
-                    .record(monotonic_ns().saturating_sub(intended_ns));
+                self.latency.record(monotonic_ns().saturating_sub(intended_ns));
             }
             Ok(_) => {}
             Err(mismatch) => self.blame(mismatch.to_string()),

@@ -51,8 +51,8 @@ pub struct ThroughputArgs {
     /// Producer processes, 1 to 256
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
     producers: u32,
-    /// Consumer processes, 1 to 64; each reads every message
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// Consumer processes, 0 to 64; each reads every message. With 0 publishing alone is measured
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
     consumers: u32,
     /// Bytes of a message, 1 to 1M
     #[arg(long, value_name = "BYTES", default_value = "48", value_parser = parse_size_u32)]
@@ -148,14 +148,9 @@ impl Shape {
             .hint("--topology lanes gives each producer a lane of its own"));
         }
         let within = |flag: &str, value: u64, max: u64| {
-            u32::try_from(value)
-                .ok()
-                .filter(|_| value <= max)
-                .ok_or_else(|| {
-                    Failure::usage(format!(
-                        "{flag} {value} is out of range; allowed: 1 to {max}"
-                    ))
-                })
+            u32::try_from(value).ok().filter(|_| value <= max).ok_or_else(|| {
+                Failure::usage(format!("{flag} {value} is out of range; allowed: 1 to {max}"))
+            })
         };
         let rate_hz = match args.rate {
             Rate::Max => None,
@@ -193,7 +188,7 @@ impl Shape {
             .payload_bytes(self.payload_bytes)
             .capacity_frames(self.capacity_frames)
             .lanes(self.producers)
-            .consumers(self.consumers)
+            .consumers(self.consumers.max(1))
             .on_full(self.on_full)
             .timestamps(self.timestamps)
             .frames(self.frames)
@@ -217,18 +212,11 @@ fn warm_up(session: &mut Session<'_>, shape: &Shape, amount: Amount) -> Result<u
     let by_bytes = PROBE_BYTES / u64::from(shape.payload_bytes);
     let probe = PROBE_MESSAGES.min(by_bytes).max(batch) * producers;
     if let Amount::Messages(messages) = amount {
-        session.phase(
-            probe
-                .max(messages / 10)
-                .min(WARM_UP_MESSAGES_MAX)
-                .min(messages),
-        )?;
+        session.phase(probe.max(messages / 10).min(WARM_UP_MESSAGES_MAX).min(messages))?;
         return Ok(messages);
     }
     let first = session.phase(probe)?;
-    let warm = first
-        .messages_in(WARM_UP)
-        .clamp(probe, WARM_UP_MESSAGES_MAX * 100);
+    let warm = first.messages_in(WARM_UP).clamp(probe, WARM_UP_MESSAGES_MAX * 100);
     let second = session.phase(warm)?;
     let Amount::Time(time) = amount else {
         return Ok(warm);

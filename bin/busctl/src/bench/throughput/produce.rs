@@ -76,14 +76,7 @@ impl<'a> Line<'a> {
     fn new(producer: Producer, shape: &'a Shape) -> Self {
         let (lane, sequence) = (producer.lane(), producer.position());
         let payload_bytes = usize::try_from(shape.payload_bytes).unwrap_or(usize::MAX);
-        Self {
-            producer,
-            shape,
-            payload_bytes,
-            lane,
-            sequence,
-            refusals: 0,
-        }
+        Self { producer, shape, payload_bytes, lane, sequence, refusals: 0 }
     }
 
     fn phase(
@@ -142,11 +135,8 @@ impl<'a> Line<'a> {
     #[inline]
     fn publish(&mut self, count: u32, intended_ns: u64) -> Result<(), Failure> {
         loop {
-            let sent = if count == 1 {
-                self.one(intended_ns)
-            } else {
-                self.batch(count, intended_ns)
-            };
+            let sent =
+                if count == 1 { self.one(intended_ns) } else { self.batch(count, intended_ns) };
             match sent {
                 Ok(position) if position == self.sequence => {
                     self.sequence += u64::from(count);
@@ -171,10 +161,7 @@ impl<'a> Line<'a> {
             OnFull::Reject => self.producer.try_claim()?,
             OnFull::Block | OnFull::DropOldest => self.producer.claim()?,
         };
-        let origin = Origin {
-            lane: self.lane,
-            sequence: self.sequence,
-        };
+        let origin = Origin { lane: self.lane, sequence: self.sequence };
         if let Some(payload) = claim.payload_mut().get_mut(..self.payload_bytes) {
             pattern::fill(payload, origin, intended_ns);
         }
@@ -194,14 +181,7 @@ impl<'a> Line<'a> {
                 break;
             };
             if let Some(payload) = slot.payload_mut().get_mut(..self.payload_bytes) {
-                pattern::fill(
-                    payload,
-                    Origin {
-                        lane: self.lane,
-                        sequence,
-                    },
-                    intended_ns,
-                );
+                pattern::fill(payload, Origin { lane: self.lane, sequence }, intended_ns);
             }
             slot.set_len(self.payload_bytes)?;
         }

@@ -109,26 +109,10 @@ impl RunReport {
             elapsed_ns: phase.elapsed_ns,
             messages_per_second,
             bytes_per_second: messages_per_second.saturating_mul(u64::from(shape.payload_bytes)),
-            read: phase
-                .consumers
-                .iter()
-                .map(|(_, consumer)| consumer.read)
-                .sum(),
-            lost: phase
-                .consumers
-                .iter()
-                .map(|(_, consumer)| consumer.lost)
-                .sum(),
-            rejected: phase
-                .producers
-                .iter()
-                .map(|(_, producer)| producer.rejected)
-                .sum(),
-            blocked_ns: phase
-                .producers
-                .iter()
-                .map(|(_, producer)| producer.blocked_ns)
-                .sum(),
+            read: phase.consumers.iter().map(|(_, consumer)| consumer.read).sum(),
+            lost: phase.consumers.iter().map(|(_, consumer)| consumer.lost).sum(),
+            rejected: phase.producers.iter().map(|(_, producer)| producer.rejected).sum(),
+            blocked_ns: phase.producers.iter().map(|(_, producer)| producer.blocked_ns).sum(),
             producers: producers.collect(),
             consumers: consumers.collect(),
             latency: latency.percentiles(),
@@ -167,14 +151,7 @@ impl Report {
                 tenths(cost.check_ps)
             ))?;
             out.line("")?;
-            let heading = [
-                "MESSAGES",
-                "TIME",
-                "MESSAGES/S",
-                "PAYLOAD/S",
-                "LOST",
-                "PING-PONG",
-            ];
+            let heading = ["MESSAGES", "TIME", "MESSAGES/S", "PAYLOAD/S", "LOST", "PING-PONG"];
             out.line(out.paint(Paint::Bold, line("RUN", heading)))?;
             out.flush()?;
         }
@@ -217,11 +194,7 @@ impl Report {
             out.document("busway.bench/1", &self)?;
             return Ok(Exit::Ok.code());
         }
-        let Spread {
-            median: middle,
-            min,
-            max,
-        } = median.messages_per_second;
+        let Spread { median: middle, min, max } = median.messages_per_second;
         let [middle, min, max] = [middle, min, max].map(|rate| format_rate(float(rate)));
         out.line("")?;
         out.line(format_args!(
@@ -307,11 +280,7 @@ fn line(run: &str, cells: [&str; 6]) -> String {
 }
 
 fn plural(count: u32, what: &str) -> String {
-    if count == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{count} {what}s")
-    }
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Picoseconds as nanoseconds with one decimal.

@@ -38,7 +38,7 @@ pub struct Session<'a> {
 /// What everybody did in one phase, with counts that have been found to add up.
 pub struct Phase {
     pub messages: u64,
-    /// From the first publish to the last read.
+    /// From the first publish to the last read, or publish if nobody reads.
     pub elapsed_ns: u64,
     /// With the process id of each.
     pub producers: Vec<(u32, ProducerReport)>,
@@ -56,43 +56,25 @@ impl<'a> Session<'a> {
         let bus = shape.options().create(&name)?;
         let crew = Crew::new(stop);
         let (producers, consumers) = (Vec::new(), Vec::new());
-        let mut session = Self {
-            shape,
-            crew,
-            producers,
-            consumers,
-            bus,
-            litter,
-            janitor,
-            published: 0,
-        };
+        let mut session =
+            Self { shape, crew, producers, consumers, bus, litter, janitor, published: 0 };
         session.hire(&name, pins)?;
         Ok(session)
     }
 
     fn hire(&mut self, bus: &str, pins: &Pins) -> Result<(), Failure> {
         for index in 0..self.shape.consumers {
-            let task = ConsumerTask {
-                bus: bus.to_owned(),
-                index,
-                shape: self.shape.clone(),
-            };
+            let task = ConsumerTask { bus: bus.to_owned(), index, shape: self.shape.clone() };
             let cpu = pins.of_worker(number(self.shape.producers + index));
             let name = format!("consumer {index}");
-            self.consumers
-                .push(plan::hire(&mut self.crew, &name, cpu, Task::Consume(task))?);
+            self.consumers.push(plan::hire(&mut self.crew, &name, cpu, Task::Consume(task))?);
         }
         self.crew.gather::<()>(&self.consumers, || Ok(()))?;
         for index in 0..self.shape.producers {
-            let task = ProducerTask {
-                bus: bus.to_owned(),
-                index,
-                shape: self.shape.clone(),
-            };
+            let task = ProducerTask { bus: bus.to_owned(), index, shape: self.shape.clone() };
             let cpu = pins.of_worker(number(index));
             let name = format!("producer {index}");
-            self.producers
-                .push(plan::hire(&mut self.crew, &name, cpu, Task::Produce(task))?);
+            self.producers.push(plan::hire(&mut self.crew, &name, cpu, Task::Produce(task))?);
         }
         self.crew.gather::<()>(&self.producers, || Ok(())).map(drop)
     }
@@ -108,29 +90,20 @@ impl<'a> Session<'a> {
         let start_ns = monotonic_ns() + NOTICE_NS;
         for (&member, index) in self.producers.iter().zip(0..) {
             let messages = super::share(messages, self.shape.producers, index);
-            self.crew
-                .order(member, &ProducerOrder { start_ns, messages })?;
+            self.crew.order(member, &ProducerOrder { start_ns, messages })?;
         }
         let mut watch = Watch::new(&self.bus, self.shape);
         let produced: Vec<ProducerReport> = self.crew.gather(&self.producers, || watch.look())?;
         let consumed: Vec<ConsumerReport> = self.crew.gather(&self.consumers, || watch.look())?;
         self.published += messages;
         self.verify(messages, &produced, &consumed)?;
-        let begin_ns = produced
-            .iter()
-            .map(|report| report.begin_ns)
-            .min()
-            .unwrap_or(start_ns);
-        let end_ns = consumed
-            .iter()
-            .map(|report| report.end_ns)
-            .max()
-            .unwrap_or(begin_ns);
+        let begin_ns = produced.iter().map(|report| report.begin_ns).min().unwrap_or(start_ns);
+        let read = consumed.iter().map(|report| report.end_ns);
+        let sent = produced.iter().map(|report| report.end_ns);
+        // Whoever reads ends later than who publishes; without consumers nobody reads.
+        let end_ns = read.chain(sent).max().unwrap_or(begin_ns);
         let pids = |members: &[usize]| -> Vec<u32> {
-            members
-                .iter()
-                .map(|&member| self.crew.pid(member))
-                .collect()
+            members.iter().map(|&member| self.crew.pid(member)).collect()
         };
         Ok(Phase {
             messages,
@@ -143,13 +116,7 @@ impl<'a> Session<'a> {
 
     /// Ends the workers and removes the bus.
     pub fn close(self) -> Result<(), Failure> {
-        let Self {
-            crew,
-            bus,
-            litter,
-            mut janitor,
-            ..
-        } = self;
+        let Self { crew, bus, litter, mut janitor, .. } = self;
         crew.dismiss()?;
         drop(bus);
         janitor.clear(&litter)
@@ -163,9 +130,7 @@ impl<'a> Session<'a> {
     ) -> Result<(), Failure> {
         let published: u64 = produced.iter().map(|report| report.published).sum();
         if published != messages {
-            return Err(wrong(format!(
-                "{published} of {messages} messages were published"
-            )));
+            return Err(wrong(format!("{published} of {messages} messages were published")));
         }
         let counted = self.bus.stat().published;
         if counted != self.published {
@@ -225,17 +190,9 @@ impl<'a> Watch<'a> {
     fn new(bus: &'a Bus, shape: &Shape) -> Self {
         let now = Instant::now();
         // Between two batches of a slow beat nothing moves, and that is right.
-        let beat = shape
-            .rate_hz
-            .map_or(0.0, |hz| f64::from(shape.batch_messages) / hz);
+        let beat = shape.rate_hz.map_or(0.0, |hz| f64::from(shape.batch_messages) / hz);
         let patience = STALL + Duration::try_from_secs_f64(2.0 * beat).unwrap_or(Duration::MAX / 2);
-        Self {
-            bus,
-            patience,
-            seen: (0, 0),
-            moved: now,
-            looked: now,
-        }
+        Self { bus, patience, seen: (0, 0), moved: now, looked: now }
     }
 
     fn look(&mut self) -> Result<(), Failure> {
@@ -256,10 +213,7 @@ impl<'a> Watch<'a> {
             "nothing has moved on the bus for {} s: {} published, lags {:?}",
             self.patience.as_secs(),
             stat.published,
-            stat.consumers
-                .iter()
-                .map(|consumer| consumer.lag)
-                .collect::<Vec<_>>()
+            stat.consumers.iter().map(|consumer| consumer.lag).collect::<Vec<_>>()
         )))
     }
 }
