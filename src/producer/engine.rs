@@ -317,6 +317,7 @@ impl Engine {
             }
             words.ticket.store(ticket, Ordering::Relaxed);
             // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
+            // Pairs as well with the acquire load in `locate_held` of a lossy consumer.
             words.ticket_at.store(first, Ordering::Release);
         };
         let mut waiting = None;
