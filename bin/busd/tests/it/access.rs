@@ -49,16 +49,18 @@ fn others_who_are_let_in_may_read_and_not_change() {
         let answer = as_other_user(move || exchange(&socket, "GET", &path, "")).unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
     }
-    let wish = "{\"name\": \"t-of-another-user\"}";
+    let other = BusName::new();
+    let wish = format!("{{\"name\": \"{}\"}}", &*other);
     for (method, path, body) in
-        [("POST", "/v1/buses", wish), ("DELETE", &*path, ""), ("POST", "/v1/buses", "nonsense")]
+        [("POST", "/v1/buses", &*wish), ("DELETE", &*path, ""), ("POST", "/v1/buses", "nonsense")]
     {
-        let (socket, target) = (daemon.socket(), path.to_owned());
-        let answer = as_other_user(move || exchange(&socket, method, &target, body)).unwrap();
+        let (socket, target, body) = (daemon.socket(), path.to_owned(), body.to_owned());
+        let answer = as_other_user(move || exchange(&socket, method, &target, &body)).unwrap();
         assert_eq!((answer.status, &*answer.code()), (403, "permission"), "{method} {path}");
         assert!(answer.message().contains("uid 65534"), "{answer:?}");
     }
     assert!(name.segment().exists());
+    assert!(!other.segment().exists());
 }
 
 #[test]
