@@ -13,8 +13,8 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::schema::{
-    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldType, SIZE_BYTES_MAX, Schema,
-    UNIT_BYTES_MAX, hash,
+    ALIGN_BYTES_MAX, FIELD_NAME_BYTES_MAX, FIELDS_MAX, Field, FieldDef, FieldType, SIZE_BYTES_MAX,
+    Schema, Shape, UNIT_BYTES_MAX, hash,
 };
 
 const _: () = assert!(cfg!(target_endian = "little"), "frames are little endian");
@@ -129,6 +129,13 @@ pub unsafe trait Frame:
     }
 }
 
+impl Schema {
+    /// The schema of a frame type; the same as `T::schema()`.
+    pub fn of<T: Frame>() -> Self {
+        T::schema()
+    }
+}
+
 /// What must not compile, each beside the field that is wrong.
 ///
 /// ```compile_fail,E0277
@@ -168,6 +175,11 @@ pub unsafe trait Frame:
 #[cfg(doctest)]
 struct Refused;
 
+/// The type parameter of an untyped [`Producer`](crate::Producer) or
+/// [`Consumer`](crate::Consumer): frames are bytes.
+#[derive(Clone, Copy, Debug)]
+pub enum Raw {}
+
 /// A type that a field of a frame may have. Implemented for numbers and arrays here, and by the
 /// derive macro for frames.
 #[diagnostic::on_unimplemented(
@@ -191,41 +203,6 @@ pub trait FrameField {
 pub trait TextField {
     /// What such a field looks like in memory.
     const SHAPE: Shape;
-}
-
-/// One field of a struct, as the derive macro writes it.
-#[derive(Clone, Copy, Debug)]
-pub struct FieldDef {
-    /// The field's name.
-    pub name: &'static str,
-    /// Its offset in the struct.
-    pub offset_bytes: usize,
-    /// What it is.
-    pub shape: Shape,
-    /// Its unit, or empty.
-    pub unit: &'static str,
-    /// Its doc, or empty.
-    pub doc: &'static str,
-}
-
-/// What lies at a field's place.
-#[derive(Clone, Copy, Debug)]
-pub enum Shape {
-    /// One number.
-    Number(FieldType),
-    /// So many numbers in a row, or bytes of text.
-    Numbers(FieldType, usize),
-    /// A struct with these fields.
-    Frame(&'static [FieldDef]),
-    /// So many of something that is not a number, in a row.
-    Array {
-        /// The element.
-        of: &'static Shape,
-        /// The element's size.
-        stride_bytes: usize,
-        /// How many.
-        count: usize,
-    },
 }
 
 macro_rules! numbers {

@@ -22,6 +22,13 @@ use crate::shm::segment::Segment;
 /// How long an observer sleeps between looks: nobody rings for it, since nobody knows of it.
 const NAP: Duration = Duration::from_millis(1);
 
+impl Bus {
+    /// Attaches an observer: reads without a seat and without gating anybody.
+    pub fn observer(&self) -> ObserverOptions<'_> {
+        ObserverOptions::new(self)
+    }
+}
+
 /// How an observer attaches: from [`Bus::observer`].
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until `attach`"]
@@ -31,7 +38,7 @@ pub struct ObserverOptions<'a> {
 }
 
 impl<'a> ObserverOptions<'a> {
-    pub(crate) fn new(bus: &'a Bus) -> Self {
+    fn new(bus: &'a Bus) -> Self {
         Self { bus, start: Start::Latest }
     }
 

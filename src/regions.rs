@@ -75,8 +75,18 @@ impl Regions {
     /// Maps them.
     ///
     /// # Errors
+    /// `Incompatible` for who would write to a bus that has features this build does not know;
     /// `Io` when the system refuses a mapping.
     pub(crate) fn map(segment: &Segment, header: &Header, view: View) -> Result<Self, Error> {
+        if header.features_ro_compat != 0 && view != View::Observer {
+            return Err(Error::Incompatible {
+                name: segment.name.clone(),
+                reason: format!(
+                    "writing to it takes features {:#x}, this build knows none; it can be observed",
+                    header.features_ro_compat
+                ),
+            });
+        }
         let geometry = header.geometry;
         let map = |region: Region, access| map(segment, region, access);
         let control = map(geometry.control, view.control())?;

@@ -224,6 +224,7 @@ impl BusOptions {
         }
         let header = Header {
             geometry,
+            features_ro_compat: 0,
             origin: self.origin,
             schema_hash: self.schema.as_ref().map_or(0, Schema::hash),
             created_unix_ns: clock::unix_ns(),

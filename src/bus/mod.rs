@@ -7,18 +7,19 @@
 pub(crate) mod create;
 pub(crate) mod info;
 mod stat;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 pub use create::BusOptions;
 pub use info::{BusInfo, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 
-use crate::consumer::ConsumerOptions;
 use crate::error::Error;
+use crate::frame::Frame;
 use crate::layout::header::Header;
-use crate::observer::ObserverOptions;
+use crate::options::FrameLayout;
 use crate::participant::{Participant, Reclaimed, Role};
-use crate::producer::ProducerOptions;
 use crate::regions::{Regions, View};
 use crate::schema::Schema;
 use crate::seat::{self, recovery};
@@ -152,21 +153,6 @@ impl Bus {
         self.inner.schema.as_ref()
     }
 
-    /// Attaches a producer.
-    pub fn producer(&self) -> ProducerOptions<'_> {
-        ProducerOptions::new(self)
-    }
-
-    /// Attaches a consumer.
-    pub fn consumer(&self) -> ConsumerOptions<'_> {
-        ConsumerOptions::new(self)
-    }
-
-    /// Attaches an observer: reads without a seat and without gating anybody.
-    pub fn observer(&self) -> ObserverOptions<'_> {
-        ObserverOptions::new(self)
-    }
-
     /// How the bus stands now. Reads only, never waits; the parts are not of one instant.
     ///
     /// Cost: one system call per attached participant (is it alive?).
@@ -225,7 +211,7 @@ impl Bus {
     }
 
     /// Refuses a frame type whose layout is not the bus's.
-    pub(crate) fn check_type<T: crate::Frame>(&self) -> Result<(), Error> {
+    pub(crate) fn check_type<T: Frame>(&self) -> Result<(), Error> {
         let info = self.info();
         let name = || info.name.clone();
         if let Some(schema) = self.schema()
@@ -237,7 +223,7 @@ impl Bus {
                 asked_type: (T::NAME.to_owned(), T::SCHEMA_HASH),
             });
         }
-        let bare = info.frames == crate::FrameLayout::Bare;
+        let bare = info.frames == FrameLayout::Bare;
         let fits = |want: usize| {
             if bare { size_of::<T>() == want } else { size_of::<T>() <= want }
         };

@@ -13,9 +13,8 @@ use std::time::Duration;
 
 pub use options::ConsumerOptions;
 
-use crate::Frame;
 use crate::error::PollError;
-use crate::producer::Raw;
+use crate::frame::{Frame, Raw};
 use crate::received::{FrameRef, Frames, OwnedFrame};
 use engine::Engine;
 

@@ -4,9 +4,15 @@ use super::Consumer;
 use super::engine::Engine;
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, Raw};
 use crate::options::{Start, Wait};
-use crate::producer::Raw;
+
+impl Bus {
+    /// Attaches a consumer.
+    pub fn consumer(&self) -> ConsumerOptions<'_> {
+        ConsumerOptions::new(self)
+    }
+}
 
 /// How a consumer attaches: from [`Bus::consumer`].
 #[derive(Clone, Debug)]
@@ -19,7 +25,7 @@ pub struct ConsumerOptions<'a> {
 }
 
 impl<'a> ConsumerOptions<'a> {
-    pub(crate) fn new(bus: &'a Bus) -> Self {
+    fn new(bus: &'a Bus) -> Self {
         Self { bus, name: None, wait: Wait::Adaptive, start: Start::Latest }
     }
 

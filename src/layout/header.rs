@@ -114,6 +114,8 @@ const _: () = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) geometry: Geometry,
+    /// Features that whoever writes to the bus must know; this build knows none.
+    pub(crate) features_ro_compat: u64,
     pub(crate) origin: u64,
     pub(crate) schema_hash: u64,
     pub(crate) created_unix_ns: u64,
@@ -141,7 +143,7 @@ impl Header {
             layout_version: LAYOUT_VERSION,
             fixed_bytes: FIXED_BYTES as u32,
             features_incompat: 0,
-            features_ro_compat: 0,
+            features_ro_compat: self.features_ro_compat,
             features_compat: 0,
             segment_bytes: self.geometry.segment_bytes,
             topology: shape.topology.number(),
@@ -195,10 +197,16 @@ impl RawHeader {
                 self.layout_version
             )));
         }
-        if self.features_incompat | self.features_ro_compat != 0 {
+        if self.features_incompat != 0 {
             return Err(HeaderError::Incompatible(format!(
                 "it needs features {:#x}, this build knows none",
-                self.features_incompat | self.features_ro_compat
+                self.features_incompat
+            )));
+        }
+        if u64::from(self.fixed_bytes) != FIXED_BYTES {
+            return Err(HeaderError::Corrupt(format!(
+                "a fixed part of {} bytes, layout {LAYOUT_VERSION} has {FIXED_BYTES}",
+                self.fixed_bytes
             )));
         }
         if self.schema_bytes > super::geometry::SCHEMA_MAX {
@@ -270,6 +278,7 @@ impl RawHeader {
         }
         Ok(Header {
             geometry,
+            features_ro_compat: self.features_ro_compat,
             origin: self.origin,
             schema_hash: self.schema_hash,
             created_unix_ns: self.created_unix_ns,

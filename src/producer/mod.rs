@@ -14,13 +14,9 @@ use std::time::Duration;
 pub use claim::{Batch, Claim, Slot};
 pub use options::ProducerOptions;
 
-use crate::Frame;
 use crate::error::PublishError;
+use crate::frame::{Frame, Raw};
 use engine::{Engine, Room};
-
-/// The type parameter of an untyped [`Producer`] or [`Consumer`](crate::Consumer): frames are bytes.
-#[derive(Clone, Copy, Debug)]
-pub enum Raw {}
 
 /// One attached producer: the only writer of its lane.
 ///

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use super::Producer;
 use super::engine::Engine;
-use super::{Producer, Raw};
 use crate::bus::Bus;
 use crate::error::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, Raw};
 use crate::options::Wait;
+
+impl Bus {
+    /// Attaches a producer.
+    pub fn producer(&self) -> ProducerOptions<'_> {
+        ProducerOptions::new(self)
+    }
+}
 
 /// How a producer attaches: from [`Bus::producer`].
 #[derive(Clone, Debug)]
@@ -20,7 +27,7 @@ pub struct ProducerOptions<'a> {
 }
 
 impl<'a> ProducerOptions<'a> {
-    pub(crate) fn new(bus: &'a Bus) -> Self {
+    fn new(bus: &'a Bus) -> Self {
         Self { bus, name: None, wait: Wait::Adaptive, timeout: None }
     }
 

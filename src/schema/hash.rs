@@ -3,9 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::Schema;
+use super::{FieldDef, Schema, Shape};
 use crate::fnv::{self, fnv1a64};
-use crate::frame::{FieldDef, Shape};
 
 /// The canonical text of a schema, fields by rising offset, padding left out.
 pub(super) fn layout_text(schema: &Schema) -> String {

@@ -49,15 +49,16 @@ mod error;
 mod field;
 pub(crate) mod hash;
 mod json;
+mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
-use crate::frame::Frame;
-
 pub use self::encode::ValueError;
 pub use self::error::{LayoutError, SchemaError};
 pub use self::field::{Field, FieldType};
+#[doc(hidden)] // for the code that the derive macro writes
+pub use self::table::{FieldDef, Shape};
 pub use self::value::Value;
 
 /// The most bytes a schema document may have. It is stored in the segment's header region, which
@@ -85,9 +86,9 @@ pub const ALIGN_BYTES_MAX: u32 = 64;
 
 /// The layout of one frame type: what `#[derive(Frame)]` knows at compile time, as a value.
 ///
-/// A schema that [`from_json`](Self::from_json) or [`Frame::schema`] returned is valid. One that
-/// was changed by hand may not be: [`check`](Self::check) tells. Decoding with an invalid schema
-/// gives wrong values or leaves fields out; it never panics.
+/// A schema that [`from_json`](Self::from_json) or [`Frame::schema`](crate::Frame::schema)
+/// returned is valid. One that was changed by hand may not be: [`check`](Self::check) tells.
+/// Decoding with an invalid schema gives wrong values or leaves fields out; it never panics.
 ///
 /// # Examples
 /// ```
@@ -123,11 +124,6 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The schema of a frame type; the same as `T::schema()`.
-    pub fn of<T: Frame>() -> Self {
-        T::schema()
-    }
-
     /// The field of that name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
@@ -136,7 +132,7 @@ impl Schema {
     /// The hash of the layout: FNV-1a 64 over [`layout_text`](Self::layout_text), never 0 (which
     /// stands for "no schema" in a segment; a text that hashes to 0 counts as 1).
     ///
-    /// Equal to [`Frame::SCHEMA_HASH`] of a type with this layout.
+    /// Equal to [`Frame::SCHEMA_HASH`](crate::Frame::SCHEMA_HASH) of a type with this layout.
     pub fn hash(&self) -> u64 {
         hash::of_text(&self.layout_text())
     }
