@@ -15,7 +15,7 @@ use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 use crate::order::writer::PATIENCE_NS;
 use crate::schema::Schema;
 use crate::shm::name;
-use crate::shm::segment::{Rights, Segment};
+use crate::shm::segment::{Rights, Segment, Words};
 use crate::sync::clock;
 
 /// Payload bytes of a frame unless asked otherwise: with its header, one cache line.
@@ -311,20 +311,30 @@ impl BusOptions {
 }
 
 /// The words of a new bus that are not zero, and where they go.
-fn first_words(header: &Header) -> Vec<(u64, u64)> {
+fn first_words(header: &Header) -> Vec<Words> {
     let geometry = &header.geometry;
-    let control = |offset: usize| geometry.control.offset + offset as u64;
+    let one = |offset: u64, field: usize, value: u64| Words {
+        offset: offset + field as u64,
+        count: 1,
+        value,
+    };
+    let control = geometry.control.offset;
     let mut words = vec![
-        (control(offset_of!(ControlWords, patience_ns)), PATIENCE_NS),
-        (control(offset_of!(ControlWords, order_tail)), header.origin),
+        one(control, offset_of!(ControlWords, patience_ns), PATIENCE_NS),
+        one(control, offset_of!(ControlWords, order_tail), header.origin),
     ];
+    // The last position and ticket of all 2^64: surely not taken yet.
+    let never = header.origin.wrapping_sub(1);
     for lane in 0..u64::from(geometry.shape.lanes) {
-        let lane = geometry.heads.offset + lane * LANE_WORDS_BYTES;
-        words.push((lane + offset_of!(LaneWords, head) as u64, header.origin));
-        words.push((lane + offset_of!(LaneWords, reserve) as u64, header.origin));
-        // No ticket was taken for any position: surely not for the first.
-        let never = header.origin.wrapping_sub(1);
-        words.push((lane + offset_of!(LaneWords, ticket_at) as u64, never));
+        let lane_words = geometry.heads.offset + lane * LANE_WORDS_BYTES;
+        words.push(one(lane_words, offset_of!(LaneWords, head), header.origin));
+        words.push(one(lane_words, offset_of!(LaneWords, reserve), header.origin));
+        words.push(one(lane_words, offset_of!(LaneWords, ticket_at), never));
+        if geometry.order_capacity > 0 {
+            let data = geometry.data.offset + lane * geometry.lane_bytes;
+            let offset = data + geometry.tickets_offset;
+            words.push(Words { offset, count: geometry.shape.capacity, value: never });
+        }
     }
     words
 }

@@ -32,6 +32,16 @@ pub(crate) struct Segment {
     identity: (u64, u64),
 }
 
+/// 8-byte words of a new segment that all start as one value.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    /// Offset of the first, in bytes.
+    pub(crate) offset: u64,
+    /// How many words.
+    pub(crate) count: u64,
+    pub(crate) value: u64,
+}
+
 /// Who may use a new segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rights {
@@ -42,7 +52,7 @@ pub(crate) struct Rights {
 impl Segment {
     /// Creates the bus's file with its header and the first words, then gives it its name.
     ///
-    /// `words` are 8-byte values and the offsets where they go; everything else is zero.
+    /// `words` say what is not zero after that.
     ///
     /// # Errors
     /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`; in every case nothing is left behind.
@@ -50,7 +60,7 @@ impl Segment {
         name: &str,
         header: &Header,
         schema: &[u8],
-        words: &[(u64, u64)],
+        words: &[Words],
         rights: Rights,
     ) -> Result<Self, Error> {
         let failed = |action| move |source: io::Error| Error::from_io(name, action, source);
@@ -67,8 +77,8 @@ impl Segment {
         file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of"))?;
         let after = crate::layout::header::FIXED_BYTES;
         file.write_all_at(schema, after).map_err(failed("write the schema of"))?;
-        for &(offset, word) in words {
-            file.write_all_at(&word.to_le_bytes(), offset).map_err(failed("write"))?;
+        for words in words {
+            fill(&file, *words).map_err(failed("write"))?;
         }
         grant(&file, name, rights)?;
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -181,6 +191,20 @@ pub(crate) fn list() -> Result<Vec<String>, Error> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Writes words, a page of them at a time.
+fn fill(file: &File, words: Words) -> io::Result<()> {
+    let page = [words.value.to_le(); 512];
+    let mut written = 0_u64;
+    while written < words.count {
+        let count = (words.count - written).min(512);
+        let bytes = usize::try_from(count * 8).unwrap_or(0);
+        let chunk = page.as_bytes().get(..bytes).unwrap_or_default();
+        file.write_all_at(chunk, words.offset + written * 8)?;
+        written += count;
+    }
+    Ok(())
 }
 
 fn not_regular(name: &str) -> Error {
