@@ -298,6 +298,39 @@ impl Engine {
     }
 
     fn commit_in_order(&mut self, first: u64, count: u64, room: Room) -> Result<(), PublishError> {
+        let mut waiting = None;
+        let mut probe_at = None;
+        loop {
+            match self.try_commit_in_order(first, count) {
+                Ok(()) => return Ok(()),
+                Err(NotCommitted::Contested) => return Err(PublishError::Contested),
+                Err(NotCommitted::Full) => {}
+            }
+            let timeout = match (room, self.on_full) {
+                (Room::Within(timeout), _) => Some(timeout),
+                (Room::ByPolicy, OnFull::Block) => self.timeout,
+                _ => return Err(reject(&mut self.counters, self.lane.words())),
+            };
+            // The order ring is as long as twice all lanes: this is a consumer that stands still
+            // before a flood of tombs. Parking is not worth its code here.
+            let waiting = waiting.get_or_insert_with(|| Waiting::new(Wait::Yielding, timeout));
+            if waiting.step() == Step::Over {
+                return Err(PublishError::TimedOut);
+            }
+            if self.regions.is_removed() {
+                return Err(PublishError::Removed);
+            }
+            let now = Instant::now();
+            if now >= *probe_at.get_or_insert(now + PROBE) {
+                self.give_back_dead_consumers();
+                probe_at = None;
+            }
+        }
+    }
+
+    /// Takes tickets until one of them commits the run.
+    #[inline]
+    fn try_commit_in_order(&mut self, first: u64, count: u64) -> Result<(), NotCommitted> {
         let Some(order) = &mut self.order else {
             return Ok(());
         };
@@ -320,28 +353,7 @@ impl Engine {
             // Pairs as well with the acquire load in `locate_held` of a lossy consumer.
             words.ticket_at.store(first, Ordering::Release);
         };
-        let mut waiting = None;
-        loop {
-            match order.commit(count, record) {
-                Ok(_ticket) => return Ok(()),
-                Err(NotCommitted::Contested) => return Err(PublishError::Contested),
-                Err(NotCommitted::Full) => {}
-            }
-            let timeout = match (room, self.on_full) {
-                (Room::Within(timeout), _) => Some(timeout),
-                (Room::ByPolicy, OnFull::Block) => self.timeout,
-                _ => return Err(reject(&mut self.counters, words)),
-            };
-            // The order ring is as long as twice all lanes: this is a consumer that stands still
-            // before a flood of tombs. Parking is not worth its code here.
-            let waiting = waiting.get_or_insert_with(|| Waiting::new(Wait::Yielding, timeout));
-            if waiting.step() == Step::Over {
-                return Err(PublishError::TimedOut);
-            }
-            if self.regions.is_removed() {
-                return Err(PublishError::Removed);
-            }
-        }
+        order.commit(count, record).map(drop)
     }
 
     /// Rings for consumers that sleep.
