@@ -6,6 +6,8 @@
 mod engine;
 mod options;
 mod ordered;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

@@ -29,6 +29,9 @@ pub(super) struct Ordered {
     entry: Option<(usize, u64)>,
     /// Lanes of which the position is known for sure; of the others it is a lower bound.
     located: Vec<bool>,
+    /// A tail, and the lanes' heads looked at before it: when the order has been read so far, a
+    /// lane that is not located is at least at its head.
+    looked: Option<(u64, Vec<u64>)>,
     /// Lanes whose cursors are to be stored, a bit each.
     dirty: [u64; 4],
     /// Frames read since the cursors were stored.
@@ -78,7 +81,16 @@ impl Ordered {
         let reader = OrderReader::new(memory.clone(), laps, ticket, engine.lossless);
         reader.release(&engine.row.words.order_cursor);
         let release_frames = RELEASE_FRAMES.min(engine.capacity / 4).max(1);
-        Self { reader, memory, entry: None, located, dirty: [0; 4], unreleased: 0, release_frames }
+        Self {
+            reader,
+            memory,
+            entry: None,
+            located,
+            looked: None,
+            dirty: [0; 4],
+            unreleased: 0,
+            release_frames,
+        }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -126,7 +138,11 @@ impl Engine {
                 }
                 Next::Empty => {
                     self.release_in_order();
-                    self.settle();
+                    if self.lossless {
+                        self.settle_unlocated();
+                    } else {
+                        self.settle_losses();
+                    }
                     return Ok(false);
                 }
                 Next::Lapped if self.lossless => return Err(PollError::Corrupt { lane: 0 }),
@@ -244,6 +260,9 @@ impl Engine {
         ordered.unreleased = ordered.unreleased.saturating_add(count);
         if ordered.unreleased >= ordered.release_frames {
             self.release_in_order();
+            if self.lossless {
+                self.settle_unlocated();
+            }
         }
     }
 
@@ -273,28 +292,47 @@ impl Engine {
         self.wake_all();
     }
 
-    /// Everything is read: brings the lanes whose position is not sure to their heads. What lies
-    /// between was published before this consumer joined, or was overwritten and is lost.
-    fn settle(&mut self) {
+    /// Brings lanes of a lossless bus on which no run was found yet up to their heads, once
+    /// everything that was ordered before those heads has been passed. Their producer may have
+    /// committed a run that was ordered before this consumer's start: nobody will read it, so the
+    /// cursor must not wait for it.
+    fn settle_unlocated(&mut self) {
         let Some(ordered) = &mut self.ordered else {
             return;
         };
-        // A lossless lane is looked at until a run is found on it: until then its producer may
-        // still commit one that was ordered before this consumer's start.
-        let lossless = self.lossless;
-        if self
-            .lanes
-            .iter()
-            .zip(&ordered.located)
-            .filter(|(_, located)| !lossless || !**located)
-            .any(|(lane, _)| lane.reader.published() != lane.reader.position())
-        {
-            self.settle_at_heads();
+        if ordered.looked.is_none() {
+            let unsettled = self.lanes.iter().zip(&ordered.located).any(|(lane, located)| {
+                !located && lane.reader.published() != lane.reader.position()
+            });
+            if !unsettled {
+                return;
+            }
+            // Heads first: a frame below a head that is seen here has its ticket below the tail
+            // that is seen after.
+            let heads = self.lanes.iter().map(|lane| lane.reader.published()).collect();
+            // ORDERING: relaxed; the acquire loads of the heads come before it.
+            ordered.looked = Some((ordered.memory.tail().load(Ordering::Relaxed), heads));
         }
+        let passed = ordered.reader.position();
+        let Some((_, heads)) = ordered.looked.take_if(|(tail, _)| !is_before(passed, *tail)) else {
+            return;
+        };
+        for (index, (lane, head)) in self.lanes.iter_mut().zip(heads).enumerate() {
+            if !ordered.is_located(index) && is_before(lane.reader.position(), head) {
+                lane.reader.jump(head);
+                if let Some(cursor) = self.row.positions.get(index) {
+                    lane.reader.release(cursor);
+                }
+            }
+        }
+        self.wake_all();
     }
 
-    #[cold]
-    fn settle_at_heads(&mut self) {
+    /// Everything is read: books what a lossy bus has overwritten since each lane was last found.
+    fn settle_losses(&mut self) {
+        if self.lanes.iter().all(|lane| lane.reader.published() == lane.reader.position()) {
+            return;
+        }
         let Some(ordered) = &mut self.ordered else {
             return;
         };
@@ -309,21 +347,18 @@ impl Engine {
             let position = lane.reader.position();
             if is_before(position, head) {
                 lane.reader.jump(head);
-                if !self.lossless && ordered.is_located(index) {
+                if ordered.is_located(index) {
                     lost.push((index, head.wrapping_sub(position)));
                 }
                 if let Some(cursor) = self.row.positions.get(index) {
                     lane.reader.release(cursor);
                 }
             }
-            if !self.lossless {
-                ordered.set_located(index);
-            }
+            ordered.set_located(index);
         }
         for (index, frames) in lost {
             self.count_lost(index, frames);
         }
-        self.wake_all();
     }
 }
 

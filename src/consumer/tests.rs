@@ -1,0 +1,77 @@
+//! What takes a look behind the public face to set up: a producer caught in the middle of a commit.
+
+use crate::bus::Bus;
+use crate::layout::geometry::Geometry;
+use crate::options::Topology;
+use crate::producer::Producer;
+use crate::regions::{Regions, View};
+use crate::shm::segment::Segment;
+use crate::sync::Ordering;
+
+/// Removes the bus at the end of the test, whatever becomes of it.
+struct Guard(String);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _removed = Bus::remove(&self.0);
+    }
+}
+
+/// All regions, writable as far as any role may write them.
+fn regions(bus: &Bus) -> Regions {
+    let segment = Segment::open(bus.name(), View::Recovery.file()).unwrap();
+    Regions::map(&segment, bus.header(), View::Recovery).unwrap()
+}
+
+fn publish(producer: &mut Producer, frames: u32) {
+    for _ in 0..frames {
+        producer.try_publish_bytes(0, b"x").unwrap();
+    }
+}
+
+#[test]
+fn frame_ordered_before_the_start_does_not_hold_its_lane_while_others_flood() {
+    let name = format!("t-{}-flood", std::process::id());
+    let _guard = Guard(name.clone());
+    let bus = Bus::options().topology(Topology::Ordered).lanes(2).create(&name).unwrap();
+    let mut flood = bus.producer().attach().unwrap();
+    let mut consumer = bus.consumer().attach().unwrap();
+    // A producer of lane 1 took its ticket before this consumer's start and commits only now: of
+    // that, the consumer sees nothing but the head.
+    let regions = regions(&bus);
+    regions.lane(1).unwrap().head.store(1, Ordering::Release);
+    let cursor = || regions.cursors.row(0).unwrap().positions[1].load(Ordering::Acquire);
+    assert_eq!(cursor(), 0);
+    // The order is never empty: there are always some frames more than are polled.
+    publish(&mut flood, 100);
+    for _ in 0..3000 {
+        publish(&mut flood, 1);
+        assert!(consumer.poll().unwrap().is_some());
+    }
+    assert_eq!(cursor(), 1);
+}
+
+#[test]
+fn slot_that_was_never_written_shows_no_ticket_that_anybody_takes() {
+    let name = format!("t-{}-never", std::process::id());
+    let _guard = Guard(name.clone());
+    // The fourth ticket is 0.
+    let origin = u64::MAX - 2;
+    let options = Bus::options().topology(Topology::Ordered).lanes(1).origin(origin);
+    let bus = options.create(&name).unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    let Geometry { data, tickets_offset, shape, .. } = bus.header().geometry;
+    let segment = Segment::open(&name, View::Observer.file()).unwrap();
+    let ticket = |slot: u64| {
+        let mut word = [0; 8];
+        let offset = data.offset + tickets_offset + slot * 8;
+        std::os::unix::fs::FileExt::read_exact_at(&segment.file, &mut word, offset).unwrap();
+        u64::from_le_bytes(word)
+    };
+    for slot in 0..shape.capacity {
+        assert_eq!(ticket(slot), origin - 1);
+    }
+    publish(&mut producer, 4);
+    let slot = origin.wrapping_add(3) & (shape.capacity - 1);
+    assert_eq!(ticket(slot), 0);
+}
