@@ -19,6 +19,9 @@
 //! }
 //!
 //! # let name = format!("doc-lib-{}", std::process::id());
+//! # struct Guard<'a>(&'a str); // removes the bus whatever happens
+//! # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+//! # let _guard = Guard(&name);
 //! // One process creates the bus; any number of others open it by name.
 //! let bus = Bus::options().schema(busway::schema::Schema::of::<Imu>()).create(&name)?;
 //!
@@ -28,7 +31,6 @@
 //!
 //! let imu = consumer.poll_value()?.expect("published after the consumer attached");
 //! assert_eq!(imu.accel[2], 9.8);
-//! # Bus::remove(&name)?;
 //! # Ok::<(), busway::Error>(())
 //! ```
 //!

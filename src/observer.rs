@@ -68,12 +68,14 @@ impl<'a> ObserverOptions<'a> {
 /// # Examples
 /// ```
 /// # let name = format!("doc-observer-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// # let bus = busway::Bus::options().create(&name)?;
 /// let mut producer = bus.producer().attach()?;
 /// producer.publish_bytes(1, b"seen")?;
 /// let mut observer = bus.observer().start(busway::Start::Oldest).attach()?;
 /// assert_eq!(observer.poll()?.map(|frame| frame.payload().to_vec()), Some(b"seen".to_vec()));
-/// # busway::Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Debug)]

@@ -37,6 +37,9 @@ const SIZE_BYTES_MAX: u64 = 1 << 30;
 /// use busway::{Bus, OnFull, Topology};
 ///
 /// # let name = format!("doc-options-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// let bus = Bus::options()
 ///     .topology(Topology::Ordered)
 ///     .payload_bytes(32)
@@ -45,7 +48,6 @@ const SIZE_BYTES_MAX: u64 = 1 << 30;
 ///     .on_full(OnFull::Reject)
 ///     .create(&name)?;
 /// assert_eq!(bus.info().lanes, 4);
-/// Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -39,6 +39,9 @@ use crate::sync::{Ordering, clock};
 /// use busway::{Bus, PollError};
 ///
 /// # let name = format!("doc-bus-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// let bus = Bus::options().payload_bytes(16).create(&name)?;
 /// let mut consumer = bus.consumer().attach()?;
 /// let mut producer = bus.producer().attach()?;
@@ -47,7 +50,6 @@ use crate::sync::{Ordering, clock};
 /// assert_eq!((frame.kind(), frame.payload()), (7, b"hello".as_slice()));
 /// drop(producer);
 /// assert_eq!(consumer.poll().err(), Some(PollError::Closed));
-/// Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Clone, Debug)]

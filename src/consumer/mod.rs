@@ -38,6 +38,9 @@ use engine::Engine;
 /// # Examples
 /// ```
 /// # let name = format!("doc-consumer-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// # let bus = busway::Bus::options().create(&name)?;
 /// let mut consumer = bus.consumer().name("logger").attach()?;
 /// let mut producer = bus.producer().attach()?;
@@ -46,7 +49,6 @@ use engine::Engine;
 /// let mut kinds = Vec::new();
 /// consumer.poll_batch(usize::MAX, |frames| kinds.extend(frames.map(|frame| frame.kind())))?;
 /// assert_eq!(kinds, [1, 2]);
-/// # busway::Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Debug)]

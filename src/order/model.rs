@@ -51,6 +51,10 @@ struct Memory {
     patience_ns: AtomicU64,
     punches: AtomicU64,
     lanes: [LaneMemory; LANES],
+    /// Touched between steps by everybody. Loom tries both orders of two accesses only if nobody,
+    /// not even one of the two, touched the word in between, so a load before a CAS would hide an
+    /// earlier load by another thread. Relaxed, it orders nothing that a model could rely on.
+    step: AtomicU64,
 }
 
 // SAFETY: the cells are the only part that is not `Sync`, and loom watches each access to them.
@@ -132,6 +136,7 @@ impl Bus {
             cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
             patience_ns: AtomicU64::new(PATIENCE_NS),
             punches: AtomicU64::new(0),
+            step: AtomicU64::new(0),
             lanes: std::array::from_fn(|_| LaneMemory {
                 words: lane_words(ORIGIN),
                 cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
@@ -145,12 +150,17 @@ impl Bus {
         Laps::new(self.0.entries.len() as u64, ORIGIN)
     }
 
+    fn step(&self) {
+        self.0.step.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn lane(&self, number: usize) -> Lane {
         Lane { bus: self.clone(), number }
     }
 
     /// Settles a dead producer's lane, as `seat::recovery` does.
     fn recover(&self, number: usize) -> u64 {
+        self.step();
         let lane = self.lane(number);
         let cursor = |consumer| Gates::cursor(&lane, consumer);
         let lane_number = u32::try_from(number).unwrap();
@@ -199,7 +209,9 @@ impl Producer {
     /// Commits what was written and goes no further: `head` stays.
     fn order(&mut self, count: u64) -> Result<u64, NotCommitted> {
         let (first, lane) = (self.writer.head(), &self.lane);
-        self.order.commit(count, |ticket| Self::record(lane, first, ticket))
+        let result = self.order.commit(count, |ticket| Self::record(lane, first, ticket));
+        lane.bus.step();
+        result
     }
 
     /// Publishes `count` frames if neither the lane nor the ring is full.
@@ -217,6 +229,7 @@ impl Producer {
         if recorded {
             Self::record(&self.lane, self.writer.head(), ticket);
         }
+        self.lane.bus.step();
     }
 }
 
@@ -292,6 +305,7 @@ impl Consumer {
 
     /// Reads one entry's run, if there is one. A hole is looked at twice, and so punched.
     fn poll(&mut self) -> bool {
+        self.bus.step();
         for _ in 0..2 {
             let now = || self.clock.replace(self.clock.get() + PATIENCE_MAX_NS);
             match self.reader.next(now) {

@@ -73,6 +73,9 @@ impl<'a> Claim<'a> {
 /// # Examples
 /// ```
 /// # let name = format!("doc-batch-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// # let bus = busway::Bus::options().create(&name)?;
 /// # let mut consumer = bus.consumer().attach()?;
 /// # let mut producer = bus.producer().attach()?;
@@ -85,7 +88,6 @@ impl<'a> Claim<'a> {
 /// let first = batch.commit()?;
 /// assert_eq!(first, 0);
 /// assert_eq!(consumer.lag(), 3);
-/// # busway::Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Debug)]

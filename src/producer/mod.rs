@@ -36,13 +36,15 @@ use engine::{Engine, Room};
 /// # Examples
 /// ```
 /// # let name = format!("doc-producer-{}", std::process::id());
+/// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+/// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+/// # let _guard = Guard(&name);
 /// # let bus = busway::Bus::options().create(&name)?;
 /// let mut producer = bus.producer().name("imu").attach()?;
 /// let mut claim = producer.claim()?;
 /// claim.payload_mut()[..4].copy_from_slice(b"yaw ");
 /// claim.set_len(4)?;
 /// assert_eq!(claim.commit()?, 0);
-/// # busway::Bus::remove(&name)?;
 /// # Ok::<(), busway::Error>(())
 /// ```
 #[derive(Debug)]
