@@ -124,7 +124,7 @@ pub fn run(args: &RttArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let mut runs = Vec::new();
     for _ in 0..args.common.runs {
-        let ping_pong = limit::ping_pong_beside(&stop, &pins)?;
+        let ping_pong = limit::ping_pong_beside(&stop, &pins, [0, 1])?;
         runs.push(RttRun { latency: one_run(args, &stop, &pins)?, ping_pong });
     }
     let latencies: Vec<_> = runs.iter().map(|run| run.latency).collect();

@@ -133,7 +133,11 @@ pub fn run(args: &LimitArgs, out: &Out) -> Result<ExitCode, Failure> {
     let mut trips = Vec::new();
     let mut rates: [Vec<u64>; 3] = [const { Vec::new() }; 3];
     for _ in 0..args.common.runs {
-        trips.push(ping_pong_for(&stop, &pins, args.duration)?);
+        trips.push(ping_pong_for(
+            &stop,
+            [0, 1].map(|worker| pins.of_worker(worker)),
+            args.duration,
+        )?);
         for (drive, rates) in Drive::ALL.into_iter().zip(&mut rates) {
             rates.push(bare_lane(&stop, &pins, args.duration, drive)?);
         }
@@ -192,16 +196,27 @@ fn print(out: &Out, document: &Document, pins: &Pins) -> Result<(), Failure> {
 }
 
 /// The ping-pong that stands beside another measurement: how near the cores are at the moment.
-pub fn ping_pong_beside(stop: &Stop, pins: &Pins) -> Result<Percentiles, Failure> {
-    ping_pong_for(stop, pins, BESIDE)
+///
+/// Between the processors of these two workers.
+pub fn ping_pong_beside(
+    stop: &Stop,
+    pins: &Pins,
+    between: [usize; 2],
+) -> Result<Percentiles, Failure> {
+    ping_pong_for(stop, between.map(|worker| pins.of_worker(worker)), BESIDE)
 }
 
-fn ping_pong_for(stop: &Stop, pins: &Pins, duration: Duration) -> Result<Percentiles, Failure> {
+fn ping_pong_for(
+    stop: &Stop,
+    cpus: [Option<usize>; 2],
+    duration: Duration,
+) -> Result<Percentiles, Failure> {
+    let [near, far] = cpus;
     let board = BoardFile::create()?;
     let mut crew = Crew::new(stop);
     let task = |part| Task::Limit { board: board.number(), part };
-    let call = plan::hire(&mut crew, "caller", pins.of_worker(0), task(Part::Call))?;
-    let answer = plan::hire(&mut crew, "answerer", pins.of_worker(1), task(Part::Answer))?;
+    let call = plan::hire(&mut crew, "caller", near, task(Part::Call))?;
+    let answer = plan::hire(&mut crew, "answerer", far, task(Part::Answer))?;
     crew.gather::<()>(&[call, answer], || Ok(()))?;
     crew.order(call, &PingOrder { duration_ns: super::nanoseconds(duration) })?;
     let buckets = crew.gather(&[call], || Ok(()))?;

@@ -126,9 +126,11 @@ pub fn run(args: &ThroughputArgs, out: &Out) -> Result<ExitCode, Failure> {
     let pins = Pins::new(&args.common.pin)?;
     let stop = Stop::on_signals()?;
     let cost = pattern::cost(shape.payload_bytes);
+    // The first producer and the first consumer.
+    let ends = [0, usize::try_from(shape.producers).unwrap_or(1)];
     let mut report = Report::begin(out, &shape, &pins, cost)?;
     for _ in 0..args.common.runs {
-        let ping_pong = limit::ping_pong_beside(&stop, &pins)?;
+        let ping_pong = limit::ping_pong_beside(&stop, &pins, ends)?;
         let mut session = Session::open(&shape, &stop, &pins)?;
         let messages = warm_up(&mut session, &shape, amount)?;
         let phase = session.phase(messages)?;
