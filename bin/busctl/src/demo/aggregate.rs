@@ -97,10 +97,7 @@ impl Aggregate {
 
     /// Frames of all sources.
     pub fn frames_of_all(&self) -> u64 {
-        Source::ALL
-            .into_iter()
-            .map(|source| self.frames(source))
-            .sum()
+        Source::ALL.into_iter().map(|source| self.frames(source)).sum()
     }
 
     /// Frames a second of a source, of late.
@@ -128,12 +125,7 @@ impl Aggregate {
         let sourced = &self.sources[source.index()];
         // A reading may be half polled: what has not come yet is shown as of the one before.
         let current = |row: &&Row| row.newest.reading + 1 >= sourced.reading;
-        let mut views: Vec<View> = sourced
-            .rows
-            .values()
-            .filter(current)
-            .map(Row::view)
-            .collect();
+        let mut views: Vec<View> = sourced.rows.values().filter(current).map(Row::view).collect();
         views.sort_by_key(|view| view.sample.row);
         views
     }
@@ -159,14 +151,7 @@ impl Sourced {
         if let Some(row) = self.rows.get_mut(&key) {
             row.newest = *sample;
         } else if self.rows.len() < ROWS_MAX {
-            self.rows.insert(
-                key,
-                Row {
-                    newest: *sample,
-                    older: *sample,
-                    oldest: *sample,
-                },
-            );
+            self.rows.insert(key, Row { newest: *sample, older: *sample, oldest: *sample });
         }
     }
 
@@ -196,11 +181,7 @@ impl Row {
         View {
             sample: self.newest,
             busy_per_second,
-            busy_part: if all_per_second > 0.0 {
-                busy_per_second / all_per_second
-            } else {
-                0.0
-            },
+            busy_part: if all_per_second > 0.0 { busy_per_second / all_per_second } else { 0.0 },
             in_per_second: per_second(|sample| sample.in_bytes),
             out_per_second: per_second(|sample| sample.out_bytes),
         }
@@ -223,11 +204,7 @@ impl Window {
             return 0.0;
         };
         let seconds = float(self.last.0.saturating_sub(begin_ns)) / 1e9;
-        if seconds > 0.0 {
-            float(self.last.1 - frames) / seconds
-        } else {
-            0.0
-        }
+        if seconds > 0.0 { float(self.last.1 - frames) / seconds } else { 0.0 }
     }
 }
 
@@ -260,11 +237,7 @@ mod tests {
         assert!((rate - 1000.0).abs() < 1.0, "{rate}");
         let rows = aggregate.rows(Source::Cpu);
         assert_eq!(rows.len(), 1);
-        assert!(
-            (rows[0].busy_part - 1.0).abs() < 0.01,
-            "{}",
-            rows[0].busy_part
-        );
+        assert!((rows[0].busy_part - 1.0).abs() < 0.01, "{}", rows[0].busy_part);
         assert_eq!(aggregate.frames(Source::Cpu), 3000);
         let age = aggregate.age_of_all().expect("samples");
         assert!((5000..5010).contains(&age.p50_ns), "{age:?}");
@@ -277,11 +250,7 @@ mod tests {
         gone.id = 7;
         aggregate.take(&gone, MS, MS);
         for reading in 1..1000 {
-            aggregate.take(
-                &sample(reading, reading * MS, 0),
-                reading * MS,
-                reading * MS,
-            );
+            aggregate.take(&sample(reading, reading * MS, 0), reading * MS, reading * MS);
             aggregate.tick(reading * MS);
         }
         assert_eq!(aggregate.rows(Source::Cpu).len(), 1);

@@ -64,15 +64,7 @@ pub fn run(duration: Duration, out: &Out) -> Result<ExitCode, Failure> {
     let pids = stage.pids();
     let name = stage.bus.name().to_owned();
     stage.strike()?;
-    let summary = Summary::new(
-        name,
-        elapsed,
-        interrupted,
-        pids,
-        &published,
-        lost,
-        &aggregate,
-    );
+    let summary = Summary::new(name, elapsed, interrupted, pids, &published, lost, &aggregate);
     if out.json() {
         out.document("busway.demo/1", &summary)?;
     } else {
@@ -89,10 +81,7 @@ impl Stage {
         let mut janitor = Janitor::hire()?;
         let directory = host::directory();
         let name = format!("demo-{}", std::process::id());
-        let litter = [
-            Litter::Bus(name.clone()),
-            Litter::Directory(directory.clone()),
-        ];
+        let litter = [Litter::Bus(name.clone()), Litter::Directory(directory.clone())];
         for thing in &litter {
             janitor.expect(thing.clone())?;
         }
@@ -112,15 +101,7 @@ impl Stage {
         let samplers = Sampler::ALL.into_iter().zip(members).zip(ready);
         let samplers = samplers.map(|((sampler, member), ready)| (sampler, member, ready));
         let samplers = samplers.collect();
-        Ok(Self {
-            consumer,
-            crew,
-            samplers,
-            bus,
-            litter,
-            janitor,
-            stop,
-        })
+        Ok(Self { consumer, crew, samplers, bus, litter, janitor, stop })
     }
 
     /// Lets the samplers publish, and polls and shows until the time is over or the user says so.
@@ -222,14 +203,7 @@ impl Stage {
 
     /// Ends the daemon and removes bus and directory.
     fn strike(self) -> Result<(), Failure> {
-        let Self {
-            consumer,
-            crew,
-            bus,
-            litter,
-            mut janitor,
-            ..
-        } = self;
+        let Self { consumer, crew, bus, litter, mut janitor, .. } = self;
         consumer.detach();
         crew.dismiss()?;
         drop(bus);
@@ -249,13 +223,7 @@ impl Stage {
 
     fn title(&self, elapsed: Duration, duration: Duration) -> Title {
         let (bus, lost) = (self.bus.name().to_owned(), self.consumer.lost());
-        Title {
-            bus,
-            elapsed: elapsed.min(duration),
-            duration,
-            pids: self.pids(),
-            lost,
-        }
+        Title { bus, elapsed: elapsed.min(duration), duration, pids: self.pids(), lost }
     }
 }
 
@@ -275,16 +243,8 @@ fn wish(name: &str) -> Result<CreateBus, Failure> {
 fn hire(crew: &mut Crew, sampler: Sampler, bus: &str) -> Result<usize, Failure> {
     let name = format!("sampler {}", sampler.name());
     let parent_pid = std::process::id();
-    let identity = Identity {
-        name: name.clone(),
-        parent_pid,
-        cpu: None,
-    };
-    let plan = SamplerPlan {
-        identity,
-        bus: bus.to_owned(),
-        sampler,
-    };
+    let identity = Identity { name: name.clone(), parent_pid, cpu: None };
+    let plan = SamplerPlan { identity, bus: bus.to_owned(), sampler };
     let plan = serde_json::to_string(&plan).map_err(std::io::Error::from)?;
     crew.hire(&name, &["demo", "sampler", &plan])
 }
@@ -304,9 +264,6 @@ fn introduce(out: &Out, bus: &Bus) -> Result<(), Failure> {
         bus.name()
     ))?;
     let names: Vec<_> = Source::ALL.iter().map(|source| source.name()).collect();
-    out.line(format_args!(
-        "sources: {}; age: since /proc was read",
-        names.join(", ")
-    ))?;
+    out.line(format_args!("sources: {}; age: since /proc was read", names.join(", ")))?;
     out.flush()
 }

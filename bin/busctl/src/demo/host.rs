@@ -34,11 +34,7 @@ struct HostPlan {
 pub fn directory() -> PathBuf {
     let name = format!("busway-demo-{}", std::process::id());
     let path = std::env::temp_dir().join(&name);
-    if path.as_os_str().len() > PATH_BYTES_MAX {
-        Path::new("/tmp").join(name)
-    } else {
-        path
-    }
+    if path.as_os_str().len() > PATH_BYTES_MAX { Path::new("/tmp").join(name) } else { path }
 }
 
 /// Makes the directory, for this user alone, with an empty config file in it.
@@ -55,25 +51,16 @@ pub fn make_directory(directory: &Path) -> Result<(), Failure> {
 
 /// Starts the daemon and waits until it answers. Returns its index in the crew.
 pub fn start(crew: &mut Crew, directory: &Path) -> Result<(usize, Client), Failure> {
-    let identity = Identity {
-        name: String::from("busd"),
-        parent_pid: std::process::id(),
-        cpu: None,
-    };
-    let plan = HostPlan {
-        identity,
-        directory: directory.to_owned(),
-    };
+    let identity =
+        Identity { name: String::from("busd"), parent_pid: std::process::id(), cpu: None };
+    let plan = HostPlan { identity, directory: directory.to_owned() };
     let plan = serde_json::to_string(&plan).map_err(std::io::Error::from)?;
     let log = File::create(directory.join(LOG))?;
     let index = crew.hire_with_stderr("the demo's busd", &["demo", "daemon", &plan], log.into())?;
     let runtime = RuntimeDir::resolve(Some(directory));
     let client = busd::wait_until_ready(&runtime, START).map_err(|error| {
         let log = std::fs::read_to_string(directory.join(LOG)).unwrap_or_default();
-        Failure::new(
-            Exit::Daemon,
-            format!("the demo's daemon did not start: {error}\n{log}"),
-        )
+        Failure::new(Exit::Daemon, format!("the demo's daemon did not start: {error}\n{log}"))
     })?;
     Ok((index, client))
 }

@@ -29,14 +29,8 @@ pub enum Source {
 
 impl Source {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 6] = [
-        Self::Cpu,
-        Self::Memory,
-        Self::Load,
-        Self::Disk,
-        Self::Network,
-        Self::Process,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Cpu, Self::Memory, Self::Load, Self::Disk, Self::Network, Self::Process];
 
     /// The word that is shown.
     pub fn name(self) -> &'static str {
@@ -57,9 +51,7 @@ impl Source {
 
     /// What the number in a frame means.
     pub fn from_number(number: u16) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|source| *source as u16 == number)
+        Self::ALL.into_iter().find(|source| *source as u16 == number)
     }
 }
 
@@ -130,11 +122,7 @@ impl Sample {
 
     /// The name as text. Anything may stand in a frame, so what is no text is replaced.
     pub fn name(&self) -> String {
-        let end = self
-            .name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(self.name.len());
+        let end = self.name.iter().position(|byte| *byte == 0).unwrap_or(self.name.len());
         let bytes = self.name.get(..end).unwrap_or_default();
         String::from_utf8_lossy(bytes).replace(|c: char| c.is_control(), "?")
     }
@@ -168,10 +156,7 @@ mod tests {
         assert_eq!(Sample::new(Source::Disk, 0, "vda").name(), "vda");
         let sample = Sample::new(Source::Process, 0, "fifteen-bytes-µ-and");
         assert_eq!(sample.name(), "fifteen-bytes-µ");
-        assert_eq!(
-            Sample::new(Source::Process, 0, "0123456789abcdef").name(),
-            "0123456789abcdef"
-        );
+        assert_eq!(Sample::new(Source::Process, 0, "0123456789abcdef").name(), "0123456789abcdef");
     }
 
     #[test]

@@ -63,32 +63,20 @@ fn work(mut station: Station, plan: &SamplerPlan) -> Result<(), Failure> {
         Ok(reader) => reader,
         Err(error) => {
             let why = format!("{}: {error}", plan.sampler.name());
-            station.report(&Ready {
-                unavailable: Some(why),
-            })?;
+            station.report(&Ready { unavailable: Some(why) })?;
             while station.next_order::<()>()?.is_some() {}
-            return station.report(&Published {
-                frames: [0; 6],
-                readings: 0,
-                left: 0,
-            });
+            return station.report(&Published { frames: [0; 6], readings: 0, left: 0 });
         }
     };
     let bus = Bus::open(&plan.bus)?;
-    let mut producer: Producer<Sample> = bus
-        .producer()
-        .name(plan.sampler.name())
-        .attach_typed::<Sample>()?;
+    let mut producer: Producer<Sample> =
+        bus.producer().name(plan.sampler.name()).attach_typed::<Sample>()?;
     station.report(&Ready { unavailable: None })?;
     if station.next_order::<()>()?.is_none() {
         return Ok(());
     }
     let over = over_when_orders_end(station);
-    let mut published = Published {
-        frames: [0; 6],
-        readings: 0,
-        left: 0,
-    };
+    let mut published = Published { frames: [0; 6], readings: 0, left: 0 };
     let mut samples = Vec::new();
     let (mut cost_ns, mut next_ns) = (0, monotonic_ns());
     // ORDERING: relaxed; the flag publishes nothing but itself.
@@ -151,10 +139,6 @@ mod tests {
             [Source::Memory, Source::Memory, Source::Load].map(|source| Sample::new(source, 0, ""));
         stamp(&mut samples, 5, 6);
         assert_eq!(samples.map(|sample| sample.row), [0, 1, 0]);
-        assert!(
-            samples
-                .iter()
-                .all(|sample| (sample.read_ns, sample.reading) == (5, 6))
-        );
+        assert!(samples.iter().all(|sample| (sample.read_ns, sample.reading) == (5, 6)));
     }
 }

@@ -68,10 +68,9 @@ impl Screen {
 /// Columns that may be used and rows that there are. A terminal that does not say has 80 by 24.
 fn size() -> (usize, usize) {
     match rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 1 => (
-            usize::from(size.ws_col).min(COLUMNS_MAX),
-            usize::from(size.ws_row),
-        ),
+        Ok(size) if size.ws_col > 0 && size.ws_row > 1 => {
+            (usize::from(size.ws_col).min(COLUMNS_MAX), usize::from(size.ws_row))
+        }
         _ => (COLUMNS_MAX, 24),
     }
 }
@@ -79,11 +78,8 @@ fn size() -> (usize, usize) {
 /// Everything that the table shows.
 fn table(title: &Title, aggregate: &Aggregate) -> Vec<Line> {
     let head = format!("busway demo: 5 samplers → bus {} → this process", title.bus);
-    let time = format!(
-        "{:.1} of {:.1} s",
-        title.elapsed.as_secs_f64(),
-        title.duration.as_secs_f64()
-    );
+    let time =
+        format!("{:.1} of {:.1} s", title.elapsed.as_secs_f64(), title.duration.as_secs_f64());
     let gap = COLUMNS_MAX.saturating_sub(time.chars().count());
     let plain = |line: &str| (None, line.to_owned());
     let dim = |line: &str| (Some(Paint::Dim), line.to_owned());
@@ -118,9 +114,7 @@ fn sources(title: &Title, aggregate: &Aggregate) -> Vec<Line> {
             "{sampler:<8} {pid:>7}  {source:<8} {rate:>8} {frames:>11} {p50:>9} {p99:>9} {max:>9}"
         )
     };
-    let heading = row([
-        "SAMPLER", "PID", "SOURCE", "FRAMES/S", "FRAMES", "AGE P50", "P99", "MAX",
-    ]);
+    let heading = row(["SAMPLER", "PID", "SOURCE", "FRAMES/S", "FRAMES", "AGE P50", "P99", "MAX"]);
     let mut lines = vec![(Some(Paint::Bold), heading)];
     for (sampler, pid) in Sampler::ALL.into_iter().zip(title.pids) {
         for (source, nth) in sampler.sources().iter().zip(0..) {
@@ -129,49 +123,24 @@ fn sources(title: &Title, aggregate: &Aggregate) -> Vec<Line> {
             let pid = if nth == 0 { pid } else { String::new() };
             let Some(age) = aggregate.age(*source) else {
                 let dash = "-";
-                lines.push((
-                    None,
-                    row([name, &pid, source.name(), dash, "0", dash, dash, dash]),
-                ));
+                lines.push((None, row([name, &pid, source.name(), dash, "0", dash, dash, dash])));
                 continue;
             };
             let [p50, _, p99, _, max] = age.cells();
             let rate = format_count(whole(aggregate.rate(*source)));
             let frames = format_count(aggregate.frames(*source));
-            lines.push((
-                None,
-                row([name, &pid, source.name(), &rate, &frames, &p50, &p99, &max]),
-            ));
+            lines.push((None, row([name, &pid, source.name(), &rate, &frames, &p50, &p99, &max])));
         }
     }
-    let rate: f64 = Source::ALL
-        .into_iter()
-        .map(|source| aggregate.rate(source))
-        .sum();
+    let rate: f64 = Source::ALL.into_iter().map(|source| aggregate.rate(source)).sum();
     let frames = format_count(aggregate.frames_of_all());
     let lost = format!("lost {}", format_count(title.lost));
     let [p50, _, p99, _, max] = match aggregate.age_of_all() {
         Some(age) => age.cells(),
         None => [const { String::new() }; 5],
     };
-    let all = row([
-        "all",
-        "",
-        &lost,
-        &format_count(whole(rate)),
-        &frames,
-        &p50,
-        &p99,
-        &max,
-    ]);
-    lines.push((
-        Some(if title.lost == 0 {
-            Paint::Green
-        } else {
-            Paint::Red
-        }),
-        all,
-    ));
+    let all = row(["all", "", &lost, &format_count(whole(rate)), &frames, &p50, &p99, &max]);
+    lines.push((Some(if title.lost == 0 { Paint::Green } else { Paint::Red }), all));
     lines
 }
 
@@ -179,43 +148,25 @@ fn sources(title: &Title, aggregate: &Aggregate) -> Vec<Line> {
 fn machine(aggregate: &Aggregate) -> Vec<Line> {
     let mut lines = Vec::new();
     let mut add = |name: &str, text: String| {
-        let text: String = format!("{name:<8} {text}")
-            .chars()
-            .take(COLUMNS_MAX)
-            .collect();
+        let text: String = format!("{name:<8} {text}").chars().take(COLUMNS_MAX).collect();
         lines.push((None, text));
     };
     let processors = aggregate.rows(Source::Cpu);
     if let Some((all, each)) = processors.split_first() {
-        add(
-            "cpu",
-            format!("{} {:>5.1} %", bar(all.busy_part), all.busy_part * 100.0),
-        );
-        let each = each
-            .iter()
-            .map(|row| format!("{} {:.0} %", row.sample.name(), row.busy_part * 100.0));
+        add("cpu", format!("{} {:>5.1} %", bar(all.busy_part), all.busy_part * 100.0));
+        let each =
+            each.iter().map(|row| format!("{} {:.0} %", row.sample.name(), row.busy_part * 100.0));
         add("", list(each, "  "));
     }
     if let Some(row) = aggregate.rows(Source::Memory).first() {
-        let Sample {
-            used_bytes,
-            total_bytes,
-            ..
-        } = row.sample;
+        let Sample { used_bytes, total_bytes, .. } = row.sample;
         let part = float(used_bytes) / float(total_bytes.max(1));
-        let used = format!(
-            "{} of {}",
-            format_bytes(used_bytes),
-            format_bytes(total_bytes)
-        );
+        let used = format!("{} of {}", format_bytes(used_bytes), format_bytes(total_bytes));
         add("memory", format!("{} {used}", bar(part)));
     }
     if let Some(row) = aggregate.rows(Source::Load).first() {
         let [one, five, fifteen] = row.sample.load;
-        let tasks = format!(
-            "{} of {} tasks running",
-            row.sample.running, row.sample.tasks
-        );
+        let tasks = format!("{} of {} tasks running", row.sample.running, row.sample.tasks);
         add("load", format!("{one:.2} {five:.2} {fifteen:.2}, {tasks}"));
     }
     let traffic = |rows: Vec<View>, from: &str, to: &str| {
@@ -224,10 +175,7 @@ fn machine(aggregate: &Aggregate) -> Vec<Line> {
         let row = rows.into_iter().nth(skip)?;
         let (read, written) = (whole(row.in_per_second), whole(row.out_per_second));
         let (read, written) = (format_bytes(read), format_bytes(written));
-        Some(format!(
-            "{}: {read}/s {from}, {written}/s {to}",
-            row.sample.name()
-        ))
+        Some(format!("{}: {read}/s {from}, {written}/s {to}", row.sample.name()))
     };
     if let Some(text) = traffic(aggregate.rows(Source::Disk), "read", "written") {
         add("disk", text);
@@ -251,14 +199,9 @@ fn machine(aggregate: &Aggregate) -> Vec<Line> {
 
 /// One line of the state of the machine, for output that is not a terminal.
 pub fn one_line(elapsed: Duration, aggregate: &Aggregate) -> String {
-    let rate: f64 = Source::ALL
-        .into_iter()
-        .map(|source| aggregate.rate(source))
-        .sum();
-    let mut parts = vec![
-        format!("{:5.1} s", elapsed.as_secs_f64()),
-        format!("{} frames/s", format_rate(rate)),
-    ];
+    let rate: f64 = Source::ALL.into_iter().map(|source| aggregate.rate(source)).sum();
+    let mut parts =
+        vec![format!("{:5.1} s", elapsed.as_secs_f64()), format!("{} frames/s", format_rate(rate))];
     if let Some(row) = aggregate.rows(Source::Cpu).first() {
         parts.push(format!("cpu {:.0} %", row.busy_part * 100.0));
     }
@@ -270,11 +213,7 @@ pub fn one_line(elapsed: Duration, aggregate: &Aggregate) -> String {
         parts.push(format!("load {one:.2}"));
     }
     if let Some(age) = aggregate.age_of_all() {
-        parts.push(format!(
-            "age p50 {} p99 {}",
-            format_ns(age.p50_ns),
-            format_ns(age.p99_ns)
-        ));
+        parts.push(format!("age p50 {} p99 {}", format_ns(age.p50_ns), format_ns(age.p99_ns)));
     }
     parts.join("  ")
 }
@@ -296,9 +235,8 @@ fn list(texts: impl Iterator<Item = String>, between: &str) -> String {
 
 /// `[||||    ]`
 fn bar(part: f64) -> String {
-    let filled = usize::try_from(whole(part.clamp(0.0, 1.0) * float(BAR as u64)))
-        .unwrap_or(0)
-        .min(BAR);
+    let filled =
+        usize::try_from(whole(part.clamp(0.0, 1.0) * float(BAR as u64))).unwrap_or(0).min(BAR);
     format!("[{:<BAR$}]", "|".repeat(filled))
 }
 
@@ -368,8 +306,7 @@ mod tests {
         let lines = table(&title(), &large());
         for source in Source::ALL {
             let row = lines.iter().find(|(_, line)| {
-                line.get(18..)
-                    .is_some_and(|rest| rest.starts_with(source.name()))
+                line.get(18..).is_some_and(|rest| rest.starts_with(source.name()))
             });
             assert!(row.is_some(), "{} is not shown", source.name());
         }
@@ -386,10 +323,7 @@ mod tests {
     #[test]
     fn one_line_says_how_it_stands() {
         let line = one_line(Duration::from_secs(1), &large());
-        assert!(
-            line.contains("frames/s") && line.contains("age p50"),
-            "{line}"
-        );
+        assert!(line.contains("frames/s") && line.contains("age p50"), "{line}");
         assert!(one_line(Duration::from_secs(1), &Aggregate::new()).contains("0 frames/s"));
     }
 }

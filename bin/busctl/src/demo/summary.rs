@@ -98,13 +98,7 @@ impl Summary {
         if self.complete {
             return Ok(());
         }
-        let Self {
-            published,
-            received,
-            lost,
-            strange,
-            ..
-        } = self;
+        let Self { published, received, lost, strange, .. } = self;
         Err(Failure::failed(format!(
             "counts do not add up: {published} published, {received} received, {lost} lost, {strange} strange"
         )))
@@ -139,27 +133,19 @@ pub fn end_text(out: &Out, summary: &Summary) -> Result<(), Failure> {
     }
     table.print(out)?;
     let [bus_p50, _, bus_p99, bus_p99_9, _] = cells(summary.on_bus);
-    out.line(format_args!(
-        "on the bus alone: p50 {bus_p50}, p99 {bus_p99}, p99.9 {bus_p99_9}"
-    ))?;
+    out.line(format_args!("on the bus alone: p50 {bus_p50}, p99 {bus_p99}, p99.9 {bus_p99_9}"))?;
     let verdict = format!(
         "{} frames published, {} received, {} lost",
         format_count(summary.published),
         format_count(summary.received),
         format_count(summary.lost)
     );
-    let paint = if summary.complete {
-        Paint::Green
-    } else {
-        Paint::Red
-    };
+    let paint = if summary.complete { Paint::Green } else { Paint::Red };
     out.line(out.paint(paint, verdict))?;
     out.line("all processes have ended; the bus and the demo's directory are removed")
 }
 
 fn cells(percentiles: Option<Percentiles>) -> [String; 5] {
-    percentiles.map_or_else(
-        || [const { String::new() }; 5].map(|_| String::from("-")),
-        |p| p.cells(),
-    )
+    percentiles
+        .map_or_else(|| [const { String::new() }; 5].map(|_| String::from("-")), |p| p.cells())
 }

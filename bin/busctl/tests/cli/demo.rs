@@ -22,13 +22,7 @@ fn long_demo(sandbox: &Sandbox, args: &[&str]) -> (Running, Family) {
     let mut family = Family::default();
     eventually("every sampler publishes", || {
         family = Family::of(pid);
-        let all = [
-            "busd",
-            "sampler cpu",
-            "sampler memory",
-            "sampler disk",
-            "sampler network",
-        ];
+        let all = ["busd", "sampler cpu", "sampler memory", "sampler disk", "sampler network"];
         let all = all.iter().chain(&["sampler process"]);
         let bus = busway::Bus::open(&format!("demo-{pid}"));
         all.into_iter().all(|name| family.pid_of(name).is_some())
@@ -45,9 +39,7 @@ fn nothing_is_left(sandbox: &Sandbox, pid: Pid) {
 
 fn directories(sandbox: &Sandbox) -> Vec<String> {
     let names = fs::read_dir(sandbox.dir()).unwrap().flatten();
-    names
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Checks that all that was published was received.
@@ -60,10 +52,7 @@ fn counts_add_up(done: &Done) -> Value {
     assert_eq!(summary["lost"], 0, "{summary}");
     assert_eq!(summary["published"], summary["received"], "{summary}");
     let sources = summary["sources"].as_array().unwrap();
-    let names: Vec<_> = sources
-        .iter()
-        .map(|line| line["source"].as_str().unwrap())
-        .collect();
+    let names: Vec<_> = sources.iter().map(|line| line["source"].as_str().unwrap()).collect();
     assert_eq!(names, SOURCES);
     for line in sources {
         assert_eq!(line["published"], line["received"], "{line}");
@@ -96,15 +85,8 @@ fn a_pipe_gets_lines_and_a_summary_without_escapes() {
     let done = running.wait();
     assert_eq!(done.code(), 0, "{done:?}");
     assert!(!done.stdout.contains('\x1b'), "{}", done.stdout);
-    for part in SOURCES
-        .iter()
-        .chain(&["busway demo", "frames/s", "PUBLISHED", " 0 lost"])
-    {
-        assert!(
-            done.stdout.contains(part),
-            "{part:?} is not in {}",
-            done.stdout
-        );
+    for part in SOURCES.iter().chain(&["busway demo", "frames/s", "PUBLISHED", " 0 lost"]) {
+        assert!(done.stdout.contains(part), "{part:?} is not in {}", done.stdout);
     }
     nothing_is_left(&sandbox, pid);
 }
@@ -128,10 +110,7 @@ fn a_terminal_gets_a_table_that_fits_it() {
     let mut command = sandbox.command(&["demo", "--duration", "1500ms"]);
     command.env("TMPDIR", sandbox.dir());
     let text = on_a_terminal(command.env("NO_COLOR", "1"));
-    assert!(
-        text.contains("\x1b[23A") || text.contains("\x1b[22A"),
-        "not redrawn: {text}"
-    );
+    assert!(text.contains("\x1b[23A") || text.contains("\x1b[22A"), "not redrawn: {text}");
     let plain = without_movements(&text);
     for line in plain.lines() {
         assert!(line.trim().chars().count() <= 80, "{line:?}");

@@ -24,10 +24,7 @@ impl Family {
             let Some((pid, name)) = head.split_once(" (") else {
                 continue;
             };
-            let parent_pid = tail
-                .split_whitespace()
-                .nth(1)
-                .and_then(|pid| pid.parse().ok());
+            let parent_pid = tail.split_whitespace().nth(1).and_then(|pid| pid.parse().ok());
             if parent_pid == Some(parent.as_raw_nonzero().get()) {
                 let pid = pid.parse().ok().and_then(Pid::from_raw);
                 members.extend(pid.map(|pid| (pid, name.to_owned())));
@@ -39,10 +36,7 @@ impl Family {
     /// The process of this name. The kernel keeps 15 bytes of a name.
     pub fn pid_of(&self, name: &str) -> Option<Pid> {
         let name = name.get(..15).unwrap_or(name);
-        self.members
-            .iter()
-            .find(|(_, member)| member == name)
-            .map(|(pid, _)| *pid)
+        self.members.iter().find(|(_, member)| member == name).map(|(pid, _)| *pid)
     }
 
     /// Waits until none of them is left.
@@ -50,9 +44,7 @@ impl Family {
     pub fn ends(&self) {
         assert!(!self.members.is_empty());
         eventually("every process of the family has ended", || {
-            self.members
-                .iter()
-                .all(|(pid, _)| test_kill_process(*pid).is_err())
+            self.members.iter().all(|(pid, _)| test_kill_process(*pid).is_err())
         });
     }
 }
@@ -63,9 +55,7 @@ pub fn segments(kind: &str, pid: Pid) -> Vec<String> {
     let names = fs::read_dir("/dev/shm").unwrap().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let own = |found: &String| {
-        found
-            .strip_prefix(&name)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        found.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
     names.filter(own).collect()
 }

@@ -34,6 +34,7 @@ pub fn call(station: &mut Station, board: &Mapping) -> Result<(), Failure> {
     station.report(&())?;
     while let Some(order) = station.next_order::<PingOrder>()? {
         let report = measure(board, ticks, order);
+        // ORDERING: release, pairs with the answerer's acquire of `ping` in `answer`.
         board.ping.0.store(GOODBYE, Ordering::Release);
         station.report(&report?)?;
     }

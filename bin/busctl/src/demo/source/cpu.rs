@@ -31,25 +31,12 @@ fn parse(text: &str, samples: &mut Vec<Sample>) -> Option<()> {
         };
         let mut words = rest.split_ascii_whitespace();
         // The line of all has no number, and two spaces.
-        let id = if rest.starts_with(' ') {
-            None
-        } else {
-            Some(words.next()?.parse().ok()?)
-        };
+        let id = if rest.starts_with(' ') { None } else { Some(words.next()?.parse().ok()?) };
         let mut ticks = [0_u64; 8];
         for (slot, word) in ticks.iter_mut().zip(words) {
             *slot = word.parse().ok()?;
         }
-        let [
-            user,
-            nice,
-            system,
-            idle,
-            io_wait,
-            interrupt,
-            soft_interrupt,
-            stolen,
-        ] = ticks;
+        let [user, nice, system, idle, io_wait, interrupt, soft_interrupt, stolen] = ticks;
         let busy = [user, nice, system, interrupt, soft_interrupt, stolen];
         let name = id.map_or_else(|| String::from("all"), |id: u32| format!("cpu{id}"));
         let mut sample = Sample::new(Source::Cpu, id.unwrap_or(0), &name);

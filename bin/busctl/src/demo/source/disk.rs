@@ -24,15 +24,9 @@ pub struct DiskReader {
 impl DiskReader {
     /// Opens it, and lists the disks that there are now.
     pub fn open() -> io::Result<Self> {
-        let entries = std::fs::read_dir("/sys/block")
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
         let whole = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(Self {
-            file: ProcFile::open(PATH)?,
-            whole: whole.collect(),
-        })
+        Ok(Self { file: ProcFile::open(PATH)?, whole: whole.collect() })
     }
 }
 
@@ -53,18 +47,7 @@ fn parse(text: &str, whole: &HashSet<String>, samples: &mut Vec<Sample>) -> Opti
         for (slot, word) in numbers.iter_mut().zip(words) {
             *slot = word.parse().ok()?;
         }
-        let [
-            reads,
-            _,
-            sectors_read,
-            _,
-            writes,
-            _,
-            sectors_written,
-            _,
-            _,
-            busy_ms,
-        ] = numbers;
+        let [reads, _, sectors_read, _, writes, _, sectors_written, _, _, busy_ms] = numbers;
         let partition = !whole.is_empty() && !whole.contains(name);
         if partition || (reads == 0 && writes == 0) {
             continue;
@@ -103,10 +86,7 @@ mod tests {
         parse(TEXT, &whole, &mut samples).expect("right text");
         let names: Vec<_> = samples.iter().map(Sample::name).collect();
         assert_eq!(names, ["all", "vda"]);
-        assert_eq!(
-            (samples[1].in_bytes, samples[1].out_bytes),
-            (512_000, 204_800)
-        );
+        assert_eq!((samples[1].in_bytes, samples[1].out_bytes), (512_000, 204_800));
         assert_eq!((samples[0].in_count, samples[0].out_count), (8420, 1464));
         assert_eq!(samples[0].busy_ns, 3_312_000_000);
     }

@@ -20,10 +20,7 @@ pub struct ProcFile {
 impl ProcFile {
     /// Opens it.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        Ok(Self {
-            file: File::open(path)?,
-            buffer: vec![0; BUFFER_BYTES],
-        })
+        Ok(Self { file: File::open(path)?, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Reads it from its start. One pread(2) once the buffer has grown to the text's size.

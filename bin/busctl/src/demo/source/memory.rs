@@ -17,10 +17,7 @@ pub struct MemoryReader {
 impl MemoryReader {
     /// Opens both.
     pub fn open() -> io::Result<Self> {
-        Ok(Self {
-            memory: ProcFile::open(MEMORY_PATH)?,
-            load: ProcFile::open(LOAD_PATH)?,
-        })
+        Ok(Self { memory: ProcFile::open(MEMORY_PATH)?, load: ProcFile::open(LOAD_PATH)? })
     }
 }
 
@@ -54,10 +51,7 @@ fn parse_memory(text: &str) -> Option<[Sample; 2]> {
         sample.used_bytes = total?.saturating_sub(free?);
         Some(sample)
     };
-    Some([
-        row("memory", total, available)?,
-        row("swap", swap_total, swap_free)?,
-    ])
+    Some([row("memory", total, available)?, row("swap", swap_total, swap_free)?])
 }
 
 /// `0.52 0.31 0.12 3/86 4242`: three averages, running and all tasks, the newest process.
@@ -82,31 +76,20 @@ mod tests {
         let text = "MemTotal:       1000 kB\nMemFree:   1 kB\nMemAvailable:  600 kB\n\
                     SwapTotal: 50 kB\nSwapFree: 20 kB\nHugePages_Total:       0\n";
         let [memory, swap] = parse_memory(text).expect("right text");
-        assert_eq!(
-            (memory.used_bytes, memory.total_bytes),
-            (400 * 1024, 1000 * 1024)
-        );
+        assert_eq!((memory.used_bytes, memory.total_bytes), (400 * 1024, 1000 * 1024));
         assert_eq!((swap.used_bytes, swap.total_bytes), (30 * 1024, 50 * 1024));
     }
 
     #[test]
     fn load_has_averages_and_tasks() {
         let sample = parse_load("0.52 0.25 0.12 3/86 4242\n").expect("right text");
-        assert_eq!(
-            sample.load.map(f32::to_bits),
-            [0.52_f32, 0.25, 0.12].map(f32::to_bits)
-        );
+        assert_eq!(sample.load.map(f32::to_bits), [0.52_f32, 0.25, 0.12].map(f32::to_bits));
         assert_eq!((sample.running, sample.tasks), (3, 86));
     }
 
     #[test]
     fn wrong_text_is_no_reading() {
-        for text in [
-            "",
-            "MemTotal: 1 kB\n",
-            "MemTotal: x kB\nMemAvailable: 1 kB\n",
-            "nonsense",
-        ] {
+        for text in ["", "MemTotal: 1 kB\n", "MemTotal: x kB\nMemAvailable: 1 kB\n", "nonsense"] {
             assert!(parse_memory(text).is_none(), "{text:?}");
         }
         for text in ["", "1 2", "1 2 3", "1 2 3 4 5", "a b c 1/2 3"] {

@@ -38,13 +38,7 @@ pub trait Reader {
 
 impl Sampler {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 5] = [
-        Self::Cpu,
-        Self::Memory,
-        Self::Disk,
-        Self::Network,
-        Self::Process,
-    ];
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Memory, Self::Disk, Self::Network, Self::Process];
 
     /// The word that is shown.
     pub fn name(self) -> &'static str {
@@ -82,10 +76,7 @@ impl Sampler {
 
 /// The error for text that is not what proc(5) says.
 fn unexpected(path: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("{path} does not look as proc(5) says"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("{path} does not look as proc(5) says"))
 }
 
 /// A duration in the kernel's ticks, as nanoseconds.
@@ -114,12 +105,7 @@ mod tests {
                     .unwrap_or_else(|error| panic!("{}: {error}", sampler.name()));
                 for source in sampler.sources() {
                     let mut rows = samples.iter().filter(|row| row.source == *source as u16);
-                    assert!(
-                        rows.next().is_some(),
-                        "{} has no {}",
-                        sampler.name(),
-                        source.name()
-                    );
+                    assert!(rows.next().is_some(), "{} has no {}", sampler.name(), source.name());
                 }
             }
         }

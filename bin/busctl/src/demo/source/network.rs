@@ -73,10 +73,7 @@ mod tests {
         parse(TEXT, &mut samples).expect("right text");
         let names: Vec<_> = samples.iter().map(Sample::name).collect();
         assert_eq!(names, ["all", "lo", "eth0"]);
-        assert_eq!(
-            (samples[0].in_bytes, samples[0].out_bytes),
-            (28_160_914, 293_511)
-        );
+        assert_eq!((samples[0].in_bytes, samples[0].out_bytes), (28_160_914, 293_511));
         assert_eq!((samples[2].in_count, samples[2].out_count), (2179, 1982));
     }
 

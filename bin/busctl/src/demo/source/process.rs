@@ -77,11 +77,7 @@ impl ProcessReader {
         self.round_begin_ns = now_ns;
         self.left.clear();
         for entry in std::fs::read_dir("/proc")? {
-            if let Some(pid) = entry?
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            {
+            if let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
                 self.left.push(pid);
             }
         }
@@ -123,13 +119,7 @@ impl ProcessReader {
         });
         let resident_bytes = stat.resident_pages.saturating_mul(self.page_bytes);
         let round = self.round_begin_ns;
-        let seen = Seen {
-            at_ns: now_ns,
-            cpu_ns,
-            load_ppm,
-            resident_bytes,
-            round,
-        };
+        let seen = Seen { at_ns: now_ns, cpu_ns, load_ppm, resident_bytes, round };
         self.seen.insert(pid, seen);
         Ok(())
     }
@@ -141,10 +131,7 @@ impl ProcessReader {
         let mut order: Vec<(u32, Seen)> =
             self.seen.iter().map(|(pid, seen)| (*pid, *seen)).collect();
         order.sort_by_key(|(pid, seen)| {
-            (
-                std::cmp::Reverse((seen.load_ppm, seen.resident_bytes)),
-                *pid,
-            )
+            (std::cmp::Reverse((seen.load_ppm, seen.resident_bytes)), *pid)
         });
         order.truncate(FOLLOWED);
         let mut before = std::mem::take(&mut self.followed);
@@ -206,14 +193,7 @@ mod tests {
         let text = "4305 (a (b) c) R 4295 4295 2372 0 -1 4194304 98 0 0 0 7 11 0 0 20 0 1 0 154715 \
                     3133440 363 18446744073709551615 1 2 3\n";
         let stat = parse(text).expect("right text");
-        assert_eq!(
-            stat,
-            Stat {
-                name: "a (b) c",
-                cpu_ticks: 18,
-                resident_pages: 363
-            }
-        );
+        assert_eq!(stat, Stat { name: "a (b) c", cpu_ticks: 18, resident_pages: 363 });
     }
 
     #[test]
@@ -228,20 +208,12 @@ mod tests {
         let mut reader = ProcessReader::open().expect("/proc");
         let own = std::process::id();
         reader.look_at(own, monotonic_ns()).expect("this process");
-        assert!(
-            reader
-                .seen
-                .get(&own)
-                .is_some_and(|seen| seen.resident_bytes > 0)
-        );
+        assert!(reader.seen.get(&own).is_some_and(|seen| seen.resident_bytes > 0));
     }
 
     #[test]
     fn a_process_that_has_ended_is_not_followed() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .expect("sleep");
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
         let mut reader = ProcessReader::open().expect("/proc");
         let file = ProcFile::open(format!("/proc/{}/stat", child.id())).expect("its file");
         reader.followed.push((child.id(), file));
