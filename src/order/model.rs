@@ -26,6 +26,7 @@ use crate::lane::model::{explore, lane_words};
 use crate::lane::reader::LaneReader;
 use crate::lane::writer::LaneWriter;
 use crate::lane::{self, Gates, is_before, later};
+use crate::layout::entry::Entry;
 use crate::layout::words::LaneWords;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -609,6 +610,30 @@ fn joiner_at_oldest_holds_the_entries_it_starts_at() {
     });
 }
 
+#[test]
+fn joiner_at_oldest_starts_after_what_credit_may_overwrite() {
+    explore(Some(3), || {
+        // Long enough for a credit of two tickets, and full of tombs, which no lane has to hold.
+        let bus = Bus::new(8);
+        for entry in &bus.0.entries {
+            entry.store(Entry::tomb(1).word(), Ordering::Relaxed);
+        }
+        bus.0.tail.store(ORIGIN.wrapping_add(8), Ordering::Relaxed);
+        let mut producer = Producer::new(&bus, 1);
+        assert!(producer.write(2));
+        let thread = thread::spawn(move || {
+            for _ in 0..2 {
+                producer.order(1).unwrap();
+                producer.writer.publish(1);
+            }
+            producer
+        });
+        let joiner = Consumer::join(&bus, 0, true);
+        let producer = thread.join().unwrap();
+        assert_joined(&joiner.end(), &[producer]);
+    });
+}
+
 /// A producer dies `after` so many steps; its lane is recovered and let again, all while an
 /// impatient consumer reads.
 fn death_and_succession(after: u32) {
@@ -663,42 +688,58 @@ fn run_published_by_a_producer_that_died_is_seen_once() {
     explore(None, || death_and_succession(3));
 }
 
-/// A producer dies after its CAS; on a ring of one entry another takes the next ticket, and commits
-/// with it or dies as well; meanwhile the lane is recovered.
-fn recovery_behind_a_reused_entry(by_tomb: bool) {
-    let bus = Bus::new(1);
-    let mut consumer = Consumer::attached(&bus, 0);
-    let mut dead = Producer::new(&bus, 0);
+/// A producer that has committed the first ticket of a ring of one entry, and died of it.
+fn die_after_commit(bus: &Bus) {
+    let mut dead = Producer::new(bus, 0);
     assert!(dead.write(1) && dead.order(1).is_ok());
-    drop(dead);
-    let mut other = Producer::new(&bus, 1);
-    let reusing = thread::spawn(move || {
-        if by_tomb {
-            other.die_with_ticket(true);
-            return ORIGIN;
-        }
-        other.try_publish(1);
-        other.writer.head()
-    });
-    let recovering = thread::spawn({
-        let bus = bus.clone();
-        move || bus.recover(0)
-    });
-    consumer.poll();
-    consumer.poll();
-    let (other, head) = (reusing.join().unwrap(), recovering.join().unwrap());
-    assert_eq!(head, ORIGIN.wrapping_add(1));
-    let seen = consumer.end();
-    assert_complete(&seen, 0, head);
-    assert_complete(&seen, 1, other);
 }
 
 #[test]
 fn run_of_a_dead_producer_is_known_when_its_entry_was_committed_again() {
-    explore(Some(3), || recovery_behind_a_reused_entry(false));
+    explore(Some(3), || {
+        let bus = Bus::new(1);
+        let mut consumer = Consumer::attached(&bus, 0);
+        die_after_commit(&bus);
+        let mut other = Producer::new(&bus, 1);
+        let reusing = thread::spawn(move || {
+            other.try_publish(1);
+            other.writer.head()
+        });
+        let recovering = thread::spawn({
+            let bus = bus.clone();
+            move || bus.recover(0)
+        });
+        consumer.poll();
+        let (other, head) = (reusing.join().unwrap(), recovering.join().unwrap());
+        assert_eq!(head, ORIGIN.wrapping_add(1));
+        let seen = consumer.end();
+        assert_complete(&seen, 0, head);
+        assert_complete(&seen, 1, other);
+    });
 }
 
 #[test]
 fn run_of_a_dead_producer_is_known_when_its_entry_was_punched() {
-    explore(Some(3), || recovery_behind_a_reused_entry(true));
+    explore(Some(3), || {
+        let bus = Bus::new(1);
+        let mut consumer = Consumer::attached(&bus, 0);
+        die_after_commit(&bus);
+        // One that started behind the run, and so knows nothing of it, punches the next ticket.
+        let mut later = Consumer::attached(&bus, 1);
+        later.reader.passed();
+        later.reader.release(&bus.0.cursors[1]);
+        Producer::new(&bus, 1).die_with_ticket(true);
+        let reading = thread::spawn(move || {
+            consumer.poll();
+            consumer
+        });
+        let recovering = thread::spawn({
+            let bus = bus.clone();
+            move || bus.recover(0)
+        });
+        later.poll();
+        let (consumer, head) = (reading.join().unwrap(), recovering.join().unwrap());
+        assert_eq!(head, ORIGIN.wrapping_add(1));
+        assert_complete(&consumer.end(), 0, head);
+    });
 }

@@ -1,0 +1,158 @@
+#!/bin/sh
+# Weakens one line of the protocol at a time and runs the model that must notice.
+#
+#   tests/mutants.sh [NAME...]      all, or those named
+#
+# Works on a copy of the protocol's floors (lane, order and what they stand on) in a temporary
+# directory, as a crate of their own that builds in seconds. A mutant is *caught* when its model
+# fails, *missed* when it passes; one that does not apply any more is an error. `docs/models.md`
+# explains each.
+set -u
+
+tree=$(cd "$(dirname "$0")/.." && pwd)
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$tree/target/loom}"
+export RUSTFLAGS="--cfg loom" RUST_BACKTRACE=0
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+trap 'exit 130' INT TERM
+mkdir -p "$copy/src/layout"
+cp -R "$tree/src/lane" "$tree/src/order" "$tree/src/sync" "$copy/src"
+cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$copy/src/layout"
+cp "$tree/Cargo.lock" "$copy"
+cat >"$copy/Cargo.toml" <<'END'
+[package]
+name = "protocol"
+version = "0.0.0"
+edition = "2024"
+[target.'cfg(loom)'.dependencies]
+loom = "0.7"
+[lints.rust]
+unexpected_cfgs = "allow"
+[profile.release]
+debug = "line-tables-only"
+[workspace]
+END
+cat >"$copy/src/lib.rs" <<'END'
+#![allow(dead_code, unused)]
+mod lane;
+mod layout {
+    pub(crate) mod entry;
+    pub(crate) mod words;
+}
+mod order;
+mod sync;
+END
+cd "$copy" || exit 1
+names=" $* "
+failed=0
+cargo test -q --release --lib --no-run || exit 1
+
+# run FILTER: the models whose names contain it. Sets `seen` to the first that failed.
+run() {
+    timeout 300 cargo test -q --release --lib "$1" >"$copy/out" 2>&1
+    code=$?
+    seen=$(sed -n 's/^---- \(.*\) stdout ----$/\1/p' "$copy/out" | head -n 1)
+    [ "$code" = 124 ] && seen="(no end in 300 s)"
+    return "$code"
+}
+
+# mutant NAME FILE PERL FILTER: changes FILE by the Perl expression, expects FILTER to fail.
+mutant() { try caught "$@"; }
+
+# equal NAME FILE PERL FILTER: the same where the weakening is known to change nothing.
+equal() { try equal "$@"; }
+
+try() {
+    expected=$1
+    shift
+    case "$names" in "  " | *" $1 "*) ;; *) return ;; esac
+    cp "$2" "$copy/pristine"
+    perl -0pi -e "$3" "$2"
+    if cmp -s "$2" "$copy/pristine"; then
+        printf '%-9s %s\n' "error" "$1: nothing to change in $2"
+        failed=1
+        return
+    fi
+    if ! cargo test -q --release --lib --no-run >"$copy/out" 2>&1; then
+        printf '%-9s %s\n' "error" "$1: does not build"
+        failed=1
+    else
+        found=caught
+        run "$4" && found=equal seen=""
+        if [ "$found" != "$expected" ]; then
+            failed=1
+            [ "$expected" = caught ] && found=missed || found=unequal
+        fi
+        printf '%-9s %-34s %s\n' "$found" "$1" "$seen"
+    fi
+    cp "$copy/pristine" "$2"
+}
+
+writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=src/lane/lossy.rs
+owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
+ojoin=src/order/join.rs recover=src/order/recover.rs
+lmodel=src/lane/model.rs omodel=src/order/model.rs
+
+# Lane: handing over.
+mutant head-store-relaxed $writer 's/(head\.store\(self\.head, Ordering::)Release/$1Relaxed/' lane::model::frames
+mutant head-load-relaxed $reader 's/(head\.load\(Ordering::)Acquire/$1Relaxed/' lane::model::frames
+mutant cursor-store-relaxed $reader 's/(cursor\.store\(self\.position, Ordering::)Release/$1Relaxed/' lane::model::frames
+equal cursor-load-relaxed $writer 's/(cursor\.load\(Ordering::)Acquire/$1Relaxed/' lane::model::frames
+equal bits-load-relaxed $writer 's/(attached\(\)\.load\(Ordering::)Acquire/$1Relaxed/' lane::model::consumer_that_leaves
+mutant cursor-unread $writer 's/gate = earlier\(gate, cursor\.wrapping_add\(self\.capacity\)\);//' lane::model::slower
+mutant batch-by-pieces $writer 's/self\.head = self\.head\.wrapping_add\(count\);/for _ in 1..count { self.head = self.head.wrapping_add(1); self.words.head.store(self.head, Ordering::Release); } self.head = self.head.wrapping_add(1);/' lane::model::batch
+
+# Lane: joining.
+mutant renew-fence-dropped $writer 's/fence\(Ordering::SeqCst\);//' lane::model::join
+mutant renew-second-look-dropped $writer 's/earlier\(credit, self\.gate\(\)\.0\)/credit/' lane::model::join
+mutant renew-forgets-announced $writer 's/let announce = later\(credit, self\.announced\)/let announce = credit/' lane::model::tenant_of
+mutant begin-fence-dropped $join 's/fence\(Ordering::SeqCst\);//' lane::model::join
+equal join-bit-relaxed $join 's/(fetch_or\(1 << \(consumer & 63\), Ordering::)Release/$1Relaxed/' lane::model::join
+mutant join-ignores-reserve $join 's/(reserve\.load\(Ordering::Relaxed\);\s+let held = oldest_held\(head, )later\(reserve, head\)/$1later(head, head)/' lane::model::join
+mutant join-ignores-placed $join 's/later\(held, placed\)/later(held, held)/' lane::model::announcement_taken_back
+
+# Lane: lossy copies.
+mutant overwrite-fence-dropped $writer 's/fence\(Ordering::Release\);//' lane::model::announcement_of
+mutant overwrite-unannounced $writer 's/self\.words\.reserve\.store\(self\.announced, Ordering::Relaxed\);(\s+\/\/ ORDERING: release)/$1/' lane::model::copy
+mutant overwrite-forgets-announced $writer 's/later\(self\.announced, self\.head\.wrapping_add\(count\)\)/self.head.wrapping_add(count)/' lane::model::tenant_after
+mutant copy-fence-dropped $lossy 's/fence\(Ordering::Acquire\);//' lane::model::announcement_of
+mutant copy-check-dropped $lossy 's/!is_before\(position, self\.first_whole\)/!is_before(position, position)/' lane::model::copy
+mutant observer-fence-dropped $writer 's/fence\(Ordering::SeqCst\);//' lane::model::observer
+
+# Order ring: deciding an entry.
+mutant commit-cas-relaxed $owriter 's/(compare_exchange\(old, new, Ordering::)Release/$1Relaxed/' order::model::two_producers
+mutant entry-load-relaxed $oreader 's/(slot\.load\(Ordering::)Acquire/$1Relaxed/' order::model::two_producers
+mutant commit-by-store $owriter 's/entry\s*\.compare_exchange\(old, new, Ordering::Release, Ordering::Relaxed\)\s*\.is_ok\(\)/{ entry.store(new, Ordering::Release); true }/' order::model::punched
+mutant punch-by-store $oreader 's/slot\s*\.compare_exchange\(old, tomb, Ordering::Release, Ordering::Relaxed\)\s*\.is_ok\(\)/{ let _ = old; slot.store(tomb, Ordering::Release); true }/' order::model::punched
+mutant lap-unchecked $owriter 's/against\(lap\)\.is_ge\(\)/against(lap).is_lt() \&\& false/' order::model::punched
+mutant retry-dropped $owriter 's/for lost in 0\.\.ATTEMPTS_MAX/for lost in 0..1/' order::model::punched
+
+# Order ring: reusing an entry.
+mutant reuse-ungated $owriter 's/earlier\(credit, self\.gate\(ticket\)\)/credit/' order::model::entry_is_not
+mutant reuse-one-too-many $omod 's/wrapping_add\(entries\)\);/wrapping_add(entries).wrapping_add(1));/' order::model::entry_is_not
+mutant punch-ungated $oreader 's/if !self\.is_free\(\)/if false \&\& !self.is_free()/' order::model::consumer_ahead
+mutant order-renew-fence-dropped $owriter 's/fence\(Ordering::SeqCst\);//' order::model::joiner_at_oldest_holds_the
+mutant order-credit-unbounded $ojoin 's/laps\.entries\(\) - \(laps\.entries\(\) \/ 4\)\.max\(1\)/laps.entries()/' order::model::joiner_at_oldest_starts
+
+# Order ring: joining.
+mutant walk-past-what-is-held $ojoin 's/if frames > held\.head\.wrapping_sub\(held\.oldest\)/if false/' order::model::joiner_at_oldest
+mutant walk-counts-tombs-only $ojoin 's/\*back = frames;//' order::model::joiner_at_oldest
+mutant position-unconfirmed $omodel 's/if recorded\(/if false \&\& recorded(/' order::model::joiner
+mutant settling-dropped $omodel 's/lane\.jump\(head\);\s+lane\.release/if false { lane.jump(head); } lane.release/' order::model::joiner
+
+# Order ring: recovery.
+mutant recovery-drops-the-run $recover 's/Equal => head\.wrapping_add\(entry\.run\(\)\.min\(batch_max\)\)/Equal => head/' order::model::run_committed
+mutant recovery-counts-twice $recover 's/load\(Ordering::Relaxed\) != head/load(Ordering::Relaxed) != head \&\& false/' order::model::run_published
+mutant recovery-believes-in-tickets $recover 's/Less => head/Less => head.wrapping_add(1)/' order::model::lane_of
+mutant recovery-ignores-cursors $recover 's/\.fold\(head, later\)/.fold(head, |head, _| head)/' order::model::run_of
+mutant recovery-entry-relaxed $recover 's/(slot\.load\(Ordering::)Acquire/$1Relaxed/' order::model::run_of
+mutant order-cursor-store-relaxed $oreader 's/(cursor\.store\(self\.next, Ordering::)Release/$1Relaxed/' order::model::run_of
+mutant order-cursor-load-relaxed $omod 's/(cursor\.load\(Ordering::)Acquire/$1Relaxed/' order::model::run_of
+mutant punch-cas-relaxed $oreader 's/(compare_exchange\(old, tomb, Ordering::)Release/$1Relaxed/' order::model::run_of
+
+# Sleeping: the fences stand in the model, since the real ones are the kernel's.
+mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper
+mutant sleeper-fence-dropped $lmodel 's/(fetch_or\(1, Ordering::Relaxed\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper
+mutant sleeper-looks-too-early $lmodel 's/(\n +sleepers\.fetch_or.*?;)(.*?)(\n +let asleep = .*?;)/$3$1$2/s' lane::model::sleeper
+
+exit "$failed"
