@@ -1,4 +1,5 @@
-//! Which processor a worker runs on: the list of `--pin`, dealt out in turn, and the pinning itself.
+//! Which processor a worker runs on: the list of `--pin`, dealt out in turn, and the pinning
+//! itself.
 //!
 //! Workers are numbered producers first, then consumers, so that `--pin 0,1` puts the one producer
 //! of a 1:1 run on processor 0 and its consumer on 1. Reference: sched_setaffinity(2).

@@ -2,8 +2,8 @@
 //! sure that none is left.
 //!
 //! Every worker is this program again, with a verb that help does not show. One thread a worker
-//! reads its lines; the parent waits on one channel, so that the death of any worker is seen at once,
-//! whoever it waits for. Workers are in process groups of their own: Ctrl-C reaches the
+//! reads its lines; the parent waits on one channel, so that the death of any worker is seen at
+//! once, whoever it waits for. Workers are in process groups of their own: Ctrl-C reaches the
 //! parent alone, which then ends in order. Dropping a crew kills and reaps what still runs.
 
 use super::worker::Message;
@@ -61,7 +61,8 @@ impl Crew {
         self.stop = None;
     }
 
-    /// Starts this program with `arguments` as a worker that messages call `name`; returns its index.
+    /// Starts this program with `arguments` as a worker that messages call `name`; returns its
+    /// index.
     pub fn hire(&mut self, name: &str, arguments: &[&str]) -> Result<usize, Failure> {
         self.hire_with_stderr(name, arguments, Stdio::inherit())
     }

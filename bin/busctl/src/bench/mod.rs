@@ -1,4 +1,5 @@
-//! `bench`: what buses do on this machine, measured between real processes, with every payload checked.
+//! `bench`: what buses do on this machine, measured between real processes, with every payload
+//! checked.
 //!
 //! | verb | question |
 //! |---|---|
@@ -74,7 +75,12 @@ struct CommonArgs {
     #[arg(long, value_name = "CPU,…", value_delimiter = ',')]
     pin: Vec<usize>,
     /// Runs; the report gives the median
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 3,
+        value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX)
+    )]
     runs: u64,
 }
 

@@ -4,9 +4,9 @@
 //! word  0            1                    2, 3, …
 //!       who + seq    intended send time   seed + i × STEP, the seed made of words 0 and 1
 //! ```
-//! Words are 8 bytes, little endian; a payload that ends within a word holds its first bytes. So a frame
-//! of another lane, another position, or half of each is seen in every word. Both sides look at
-//! every byte; what that costs on this machine is measured by [`cost`] and printed with the
+//! Words are 8 bytes, little endian; a payload that ends within a word holds its first bytes. So a
+//! frame of another lane, another position, or half of each is seen in every word. Both sides look
+//! at every byte; what that costs on this machine is measured by [`cost`] and printed with the
 //! result, since it is part of every figure.
 
 use super::pace::monotonic_ns;
@@ -16,7 +16,8 @@ use std::hint::black_box;
 /// Payloads from this size on have room for the intended send time.
 pub const TIMED_BYTES_MIN: u32 = 16;
 
-/// Odd, so that neighbouring words and sequence numbers never give the same word (2^64 / golden ratio).
+/// Odd, so that neighbouring words and sequence numbers never give the same word (2^64 / golden
+/// ratio).
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// From a word to that of the next block of four, which are made together: they need not wait for

@@ -54,13 +54,28 @@ pub struct RttArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
     duration: Option<Duration>,
     /// How both ends wait
-    #[arg(long, value_name = "STRATEGY", default_value = "busy", value_parser = choice::<Wait>(Wait::NAMES))]
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        default_value = "busy",
+        value_parser = choice::<Wait>(Wait::NAMES)
+    )]
     wait: Wait,
     /// What a slot holds
-    #[arg(long, value_name = "LAYOUT", default_value = "event", value_parser = choice::<FrameLayout>(FrameLayout::NAMES))]
+    #[arg(
+        long,
+        value_name = "LAYOUT",
+        default_value = "event",
+        value_parser = choice::<FrameLayout>(FrameLayout::NAMES)
+    )]
     frames: FrameLayout,
     /// When frames are stamped with the time
-    #[arg(long, value_name = "WHEN", default_value = "off", value_parser = choice::<Timestamps>(Timestamps::NAMES))]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "off",
+        value_parser = choice::<Timestamps>(Timestamps::NAMES)
+    )]
     timestamps: Timestamps,
     #[command(flatten)]
     common: super::CommonArgs,

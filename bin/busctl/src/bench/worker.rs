@@ -1,8 +1,9 @@
 //! A worker's end: a process that measures one thing for a parent and speaks to it through pipes.
 //!
-//! Orders come in on stdin and reports go out on stdout, one JSON value a line; stderr is the user's.
-//! The end of stdin means that the parent wants no more. A worker never outlives its parent: the
-//! kernel kills it when the parent dies, by whatever cause. Reference: PR_SET_PDEATHSIG(2const).
+//! Orders come in on stdin and reports go out on stdout, one JSON value a line; stderr is the
+//! user's. The end of stdin means that the parent wants no more. A worker never outlives its
+//! parent: the kernel kills it when the parent dies, by whatever cause. Reference:
+//! PR_SET_PDEATHSIG(2const).
 
 use super::{affinity, pace};
 use crate::exit::{Exit, Failure};

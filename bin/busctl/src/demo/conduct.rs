@@ -37,7 +37,8 @@ const POLL_FRAMES: usize = 256;
 /// The longest wait for a frame, so that signals and dead samplers are seen soon.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Frames that a lane holds: a second's worth and more, for when this process is stopped for a while.
+/// Frames that a lane holds: a second's worth and more, for when this process is stopped for a
+/// while.
 const CAPACITY_FRAMES: u64 = 16_384;
 
 /// Everything that runs. Fields drop in this order: workers end before what they use goes.
@@ -186,7 +187,8 @@ impl Stage {
             self.crew.end_orders(member);
         }
         let deadline = Instant::now() + FINISH;
-        // Closed may also be said before the last sampler has attached anew; only its report counts.
+        // Closed may also be said before the last sampler has attached anew; only its report
+        // counts.
         while !members.iter().all(|&member| self.crew.has_report(member)) {
             if Instant::now() > deadline {
                 return Err(Failure::failed("the samplers did not end in time"));

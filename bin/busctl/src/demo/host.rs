@@ -30,7 +30,8 @@ struct HostPlan {
     directory: PathBuf,
 }
 
-/// Where the demo's private directory will be: under TMPDIR, unless its path is too long for a socket.
+/// Where the demo's private directory will be: under TMPDIR, unless its path is too long for a
+/// socket.
 pub fn directory() -> PathBuf {
     let name = format!("busway-demo-{}", std::process::id());
     let path = std::env::temp_dir().join(&name);

@@ -3,11 +3,12 @@
 //! ```text
 //!   sampler cpu      ─ lane ─┐
 //!   sampler memory   ─ lane ─┤
-//!   sampler disk     ─ lane ─┼─ bus demo-PID ─ aggregator: this process, which also draws the table
+//! sampler disk     ─ lane ─┼─ bus demo-PID ─ aggregator: this process, which also draws the table
 //!   sampler network  ─ lane ─┤
 //!   sampler process  ─ lane ─┘      busd, in a private directory, made the bus and watches it
 //! ```
-//! Every box is a process. `conduct` starts and ends them; `source` reads /proc; `sample` is the frame;
+//! Every box is a process. `conduct` starts and ends them; `source` reads /proc; `sample` is the
+//! frame;
 //! `aggregate` and `screen` are what becomes of the frames; `host` is the daemon's process.
 
 mod aggregate;

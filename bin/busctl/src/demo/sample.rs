@@ -1,8 +1,8 @@
 //! The one frame of the demo: a row of a reading of this machine, of whatever source.
 //!
 //! All samplers publish this type, each on a lane of its own, so that one stored schema explains
-//! every frame to every tool. Counters are as the kernel keeps them, since boot or since the process
-//! started: rates are for the reader to compute, over whatever time it likes.
+//! every frame to every tool. Counters are as the kernel keeps them, since boot or since the
+//! process started: rates are for the reader to compute, over whatever time it likes.
 
 use busway::Frame;
 use busway::zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};

@@ -100,7 +100,8 @@ impl Summary {
         }
         let Self { published, received, lost, strange, .. } = self;
         Err(Failure::failed(format!(
-            "counts do not add up: {published} published, {received} received, {lost} lost, {strange} strange"
+            "counts do not add up: {published} published, {received} received, {lost} lost, \
+             {strange} strange"
         )))
     }
 }

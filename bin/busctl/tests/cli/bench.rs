@@ -1,5 +1,5 @@
-//! `bench`, `bench rtt`, `bench limit`: counts come out exactly, figures are figures, and nothing is
-//! left behind, however a measurement ends. No figure is compared with a time: machines differ.
+//! `bench`, `bench rtt`, `bench limit`: counts come out exactly, figures are figures, and nothing
+//! is left behind, however a measurement ends. No figure is compared with a time: machines differ.
 
 use crate::family::{Family, segments};
 use crate::sandbox::{Running, Sandbox, eventually};

@@ -1,4 +1,5 @@
-//! `demo`: everything that samplers publish is received, and nothing is left behind, however it ends.
+//! `demo`: everything that samplers publish is received, and nothing is left behind, however it
+//! ends.
 
 use crate::family::{Family, segments};
 use crate::output::on_a_terminal;

@@ -9,7 +9,8 @@
 //!   512  end      1 + frames of the whole run, once the writer has finished; 0 before
 //!   640  slots    RING_FRAMES frames of 64 bytes
 //! ```
-//! Words are 128 bytes apart, since processors fetch lines in pairs. References: memfd_create(2), mmap(2).
+//! Words are 128 bytes apart, since processors fetch lines in pairs. References: memfd_create(2),
+//! mmap(2).
 
 #![allow(unsafe_code, reason = "maps memory and writes ring slots through it")]
 
@@ -78,7 +79,8 @@ impl Board {
     /// yet moved its cursor past it.
     #[inline]
     pub unsafe fn read(&self, position: u64) -> u64 {
-        // SAFETY: the pointer is that of a live slot; not written meanwhile by this function's contract.
+        // SAFETY: the pointer is that of a live slot; not written meanwhile by this function's
+        // contract.
         let frame = unsafe { &*self.slot(position).0.get() };
         frame.iter().fold(0, |sum, word| sum.wrapping_add(*word))
     }

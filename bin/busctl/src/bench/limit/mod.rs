@@ -1,7 +1,7 @@
 //! `bench limit`: what two processes of this machine can exchange at best, with no bus in between.
 //!
-//! The same process layout as every other measurement (two workers, pinned alike, shared memory), so
-//! that a figure of a bus can be put beside the machine's own. The parts of each run follow one
+//! The same process layout as every other measurement (two workers, pinned alike, shared memory),
+//! so that a figure of a bus can be put beside the machine's own. The parts of each run follow one
 //! another at once, since a virtual machine's cores change their distance within minutes.
 
 mod board;

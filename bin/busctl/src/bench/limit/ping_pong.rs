@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering;
 /// Stored in `ping` when no trip follows.
 const GOODBYE: u64 = u64::MAX;
 
-/// Spins between looks at the clock, so that a peer that does not run cannot hold this one for ever.
+/// Spins between looks at the clock, so that a peer that does not run cannot hold this one for
+/// ever.
 const SPINS_PER_LOOK: u32 = 1 << 14;
 
 /// How long past its end a measurement waits for an answer, on a machine where the peer is not run.

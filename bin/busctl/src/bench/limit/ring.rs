@@ -1,10 +1,10 @@
 //! The ceiling of throughput: a lane stripped to what no lane can do without.
 //!
 //! One writer, one reader, 64-byte frames without a header, a head and a cursor. The writer stores
-//! the payload and then `head` (release), once a batch; the reader loads `head` (acquire) when it has
-//! used up what it saw, reads the run in place, and stores `cursor` (release) once a run. No
-//! policies, no bounds, no waiting but spinning. The reader adds up all it reads, so that no read is
-//! idle, and the sum is checked once at the end.
+//! the payload and then `head` (release), once a batch; the reader loads `head` (acquire) when it
+//! has used up what it saw, reads the run in place, and stores `cursor` (release) once a run. No
+//! policies, no bounds, no waiting but spinning. The reader adds up all it reads, so that no read
+//! is idle, and the sum is checked once at the end.
 
 use super::board::{Board, Mapping, RING_FRAMES, sum_of_frames};
 use crate::bench::pace::monotonic_ns;
@@ -73,8 +73,8 @@ fn fill(board: &Board, order: WriteOrder) -> Result<Written, Failure> {
     let mut steps = 0;
     loop {
         if position + order.batch_frames > limit {
-            // ORDERING: acquire, pairs with the reader's release of `cursor` in `drain`; its reads of
-            // the slots are over when this says so.
+            // ORDERING: acquire, pairs with the reader's release of `cursor` in `drain`; its reads
+            // of the slots are over when this says so.
             limit = board.cursor.0.load(Ordering::Acquire) + RING_FRAMES;
             steps += 1;
             spin_loop();
@@ -118,7 +118,8 @@ fn drain(board: &Board, pauses: u32) -> Result<Read, Failure> {
     let mut spins = 0_u64;
     let mut empty_since_ns = 0;
     loop {
-        // ORDERING: acquire, pairs with the writer's release of `head` in `fill`; makes the frames visible.
+        // ORDERING: acquire, pairs with the writer's release of `head` in `fill`; makes the frames
+        // visible.
         let head = board.head.0.load(Ordering::Acquire);
         if head != cursor {
             while cursor < head {
@@ -138,7 +139,8 @@ fn drain(board: &Board, pauses: u32) -> Result<Read, Failure> {
         if !spins.is_multiple_of(SPINS_PER_LOOK) {
             continue;
         }
-        // ORDERING: acquire, pairs with the writer's release of `end`, which follows its last `head`.
+        // ORDERING: acquire, pairs with the writer's release of `end`, which follows its last
+        // `head`.
         let end = board.end.0.load(Ordering::Acquire);
         if end == cursor + 1 {
             return Ok(Read { frames: cursor, sum_right: sum == sum_of_frames(cursor) });

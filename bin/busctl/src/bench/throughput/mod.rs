@@ -1,7 +1,7 @@
 //! `bench` itself: messages a second from P producers to C consumers, each a process of its own.
 //!
-//! A run is a new bus with new workers: they attach, warm up, and then do a known number of messages
-//! as fast as they can (or at `--rate`), measured from the first publish to the last read.
+//! A run is a new bus with new workers: they attach, warm up, and then do a known number of
+//! messages as fast as they can (or at `--rate`), measured from the first publish to the last read.
 //! `--duration` is turned into a number of messages by the warm-up, so that a run always ends with
 //! a count that both sides know and that has to come out exactly.
 
@@ -35,7 +35,8 @@ const DURATION: Duration = Duration::from_secs(1);
 const WARM_UP: Duration = Duration::from_millis(100);
 const WARM_UP_MESSAGES_MAX: u64 = 1_000_000;
 
-/// The first guess at a speed is made with this many messages a producer, or as many as fit the bytes.
+/// The first guess at a speed is made with this many messages a producer, or as many as fit the
+/// bytes.
 const PROBE_MESSAGES: u64 = 2_000;
 const PROBE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -46,13 +47,28 @@ const MESSAGES_MAX: u64 = 1 << 40;
 #[derive(Debug, clap::Args)]
 pub struct ThroughputArgs {
     /// How the lanes are used
-    #[arg(long, value_name = "TOPOLOGY", default_value = "lanes", value_parser = choice::<Topology>(Topology::NAMES))]
+    #[arg(
+        long,
+        value_name = "TOPOLOGY",
+        default_value = "lanes",
+        value_parser = choice::<Topology>(Topology::NAMES)
+    )]
     topology: Topology,
     /// Producer processes, 1 to 256
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=256)
+    )]
     producers: u32,
     /// Consumer processes, 0 to 64; each reads every message. With 0 publishing alone is measured
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=64))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(0..=64)
+    )]
     consumers: u32,
     /// Bytes of a message, 1 to 1M
     #[arg(long, value_name = "BYTES", default_value = "48", value_parser = parse_size_u32)]
@@ -61,7 +77,13 @@ pub struct ThroughputArgs {
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count_from_one)]
     batch: u64,
     /// Messages that a consumer takes at most in one visit [default: 256]
-    #[arg(long, value_name = "N", default_value = "256", hide_default_value = true, value_parser = parse_count_from_one)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "256",
+        hide_default_value = true,
+        value_parser = parse_count_from_one
+    )]
     poll: u64,
     /// Messages of a run, over all producers
     #[arg(long, value_name = "N", value_parser = parse_count_from_one, conflicts_with = "duration")]
@@ -70,16 +92,36 @@ pub struct ThroughputArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_interval)]
     duration: Option<Duration>,
     /// What a producer does when its lane is full
-    #[arg(long, value_name = "POLICY", default_value = "block", value_parser = choice::<OnFull>(OnFull::NAMES))]
+    #[arg(
+        long,
+        value_name = "POLICY",
+        default_value = "block",
+        value_parser = choice::<OnFull>(OnFull::NAMES)
+    )]
     on_full: OnFull,
     /// How both ends wait
-    #[arg(long, value_name = "STRATEGY", default_value = "adaptive", value_parser = choice::<Wait>(Wait::NAMES))]
+    #[arg(
+        long,
+        value_name = "STRATEGY",
+        default_value = "adaptive",
+        value_parser = choice::<Wait>(Wait::NAMES)
+    )]
     wait: Wait,
     /// What a slot holds
-    #[arg(long, value_name = "LAYOUT", default_value = "event", value_parser = choice::<FrameLayout>(FrameLayout::NAMES))]
+    #[arg(
+        long,
+        value_name = "LAYOUT",
+        default_value = "event",
+        value_parser = choice::<FrameLayout>(FrameLayout::NAMES)
+    )]
     frames: FrameLayout,
     /// When frames are stamped with the time
-    #[arg(long, value_name = "WHEN", default_value = "batch", value_parser = choice::<Timestamps>(Timestamps::NAMES))]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "batch",
+        value_parser = choice::<Timestamps>(Timestamps::NAMES)
+    )]
     timestamps: Timestamps,
     /// Frames that a lane holds: a power of two
     #[arg(long, value_name = "FRAMES", default_value = "4096", value_parser = parse_size)]

@@ -12,7 +12,8 @@ use std::time::Duration;
 /// How long a producer waits for room before it gives up: a consumer is stuck then.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Refusals in a row after which a rejected producer offers its core to others, unless it is `busy`.
+/// Refusals in a row after which a rejected producer offers its core to others, unless it is
+/// `busy`.
 const REFUSALS_PER_YIELD: u32 = 64;
 
 /// What a producer process is to do.

@@ -1,4 +1,5 @@
-//! What a throughput measurement prints: a line a run as it comes, then the median; or one document.
+//! What a throughput measurement prints: a line a run as it comes, then the median; or one
+//! document.
 
 use super::Shape;
 use super::session::Phase;

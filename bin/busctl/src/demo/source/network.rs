@@ -62,10 +62,10 @@ fn parse(text: &str, samples: &mut Vec<Sample>) -> Option<()> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Inter-|   Receive          |  Transmit\n face |bytes  packets errs|bytes\n    \
-        lo:    3193      29    0    0    0     0          0         0     3193      29    0    0\n  \
-        ifb0:       0       0    0    0    0     0          0         0        0       0    0    0\n  \
-        eth0:28160914    2179    0    0    0     0          0         0   293511    1982    0    0\n";
+    const TEXT: &str = "Inter-|   Receive  |  Transmit\n face |bytes packets errs|bytes\n    \
+        lo:    3193      29    0    0    0     0          0         0     3193      29    0\n  \
+        ifb0:       0       0    0    0    0     0          0         0        0       0    0\n  \
+        eth0:28160914    2179    0    0    0     0          0         0   293511    1982    0\n";
 
     #[test]
     fn used_interfaces_are_read_and_lo_is_not_traffic() {

@@ -1,8 +1,8 @@
 //! The busiest processes, from /proc/PID/stat.
 //!
 //! To read every process a thousand times a second would take a processor of its own. So a reading
-//! follows the few busiest ones through files that stay open, and looks at a slice of all the others;
-//! once all have been seen, twice a second, the busiest are chosen anew.
+//! follows the few busiest ones through files that stay open, and looks at a slice of all the
+//! others; once all have been seen, twice a second, the busiest are chosen anew.
 
 use super::file::ProcFile;
 use super::{Reader, ticks_to_ns};
