@@ -29,25 +29,17 @@ impl Ends {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("micro-{}-{count}", std::process::id());
-        let bus = options
-            .create(&name)
-            .expect("shared memory for a small bus");
+        let bus = options.create(&name).expect("shared memory for a small bus");
         let consumer = bus.consumer().attach().expect("a free seat");
         let producer = bus.producer().attach().expect("a free lane");
-        Self {
-            name,
-            producer,
-            consumer,
-        }
+        Self { name, producer, consumer }
     }
 
     /// Publishes `FRAMES` frames and polls them.
     fn round(&mut self, payload: &mut [u8; 48]) {
         for count in 0..FRAMES {
             payload[..8].copy_from_slice(&count.to_le_bytes());
-            self.producer
-                .publish_bytes(0, payload)
-                .expect("room for a quarter ring");
+            self.producer.publish_bytes(0, payload).expect("room for a quarter ring");
         }
         let mut expected = 0_u64;
         while expected < FRAMES {
@@ -74,20 +66,13 @@ impl Drop for Ends {
 fn measure(bencher: Bencher<'_, '_>, options: &BusOptions) {
     let mut ends = Ends::new(&options.clone().payload_bytes(48));
     let mut payload = [7; 48];
-    bencher
-        .counter(ItemsCount::new(FRAMES))
-        .bench_local(|| ends.round(&mut payload));
+    bencher.counter(ItemsCount::new(FRAMES)).bench_local(|| ends.round(&mut payload));
 }
 
 #[divan::bench(args = ["single", "lanes", "ordered"])]
 fn event_frames(bencher: Bencher<'_, '_>, topology: &str) {
     let topology: Topology = topology.parse().expect("a topology");
-    measure(
-        bencher,
-        &Bus::options()
-            .topology(topology)
-            .timestamps(Timestamps::Off),
-    );
+    measure(bencher, &Bus::options().topology(topology).timestamps(Timestamps::Off));
 }
 
 #[divan::bench]
@@ -102,8 +87,6 @@ fn stamped_frames(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn lossy_frames(bencher: Bencher<'_, '_>) {
-    let options = Bus::options()
-        .on_full(OnFull::DropOldest)
-        .timestamps(Timestamps::Off);
+    let options = Bus::options().on_full(OnFull::DropOldest).timestamps(Timestamps::Off);
     measure(bencher, &options);
 }
