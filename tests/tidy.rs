@@ -269,6 +269,26 @@ fn floor(module: &str) -> Option<usize> {
 }
 
 #[test]
+fn tests_named_in_the_architecture_exist() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let invariants = text.lines().skip_while(|line| *line != "## Invariants");
+    let rows: Vec<&str> = invariants.take_while(|line| !line.starts_with("`tests/")).collect();
+    let sources = sources(&["src", "tests"]);
+    let shown_by = rows.iter().filter_map(|row| row.rsplit('|').nth(1));
+    let names = shown_by.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let missing: Vec<String> = names
+        .filter(|name| {
+            let definition = format!("fn {name}(");
+            !sources.iter().any(|source| source.text.contains(&definition))
+        })
+        .map(str::to_owned)
+        .collect();
+    assert!(rows.len() > 12, "the table of invariants is where it was");
+    report("every test that ARCHITECTURE.md names exists", &missing);
+}
+
+#[test]
 fn modules_use_the_floors_below() {
     let mut found = BTreeSet::new();
     for source in library() {
