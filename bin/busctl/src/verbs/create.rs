@@ -15,6 +15,9 @@ use std::process::ExitCode;
 /// The longest schema file that is read; the library's own limit is far below.
 const SCHEMA_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// What `--size-max` is unless said otherwise, as in the library.
+const SIZE_BYTES_MAX_DEFAULT: u64 = 1024 * 1024 * 1024;
+
 /// Arguments of `create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
@@ -47,7 +50,7 @@ pub struct CreateArgs {
     /// What a slot holds: a 16-byte header and the payload, or the payload alone [default: event]
     #[arg(long, value_name = "LAYOUT", value_parser = choice::<FrameLayout>(FrameLayout::NAMES))]
     frames: Option<FrameLayout>,
-    /// Alignment of a frame in bytes: 8, 64, or 16 for bare frames [default: 8]
+    /// Alignment of a frame in bytes: 8, 16 or 64 [default: 8]
     #[arg(long, value_name = "BYTES", value_parser = parse_size_u32)]
     align: Option<u32>,
     /// Permission bits of the segment, in octal [default: 0600]
@@ -76,7 +79,7 @@ pub fn run(args: CreateArgs, context: &Context) -> Result<ExitCode, Failure> {
     let request = request(args)?;
     // Checked here before a daemon is started for it: bad input changes nothing at all.
     busway::check_name(&request.name)?;
-    request.options()?.size_bytes()?;
+    check_size(&request)?;
     let (bus, created) = if context.no_daemon {
         create_straight(&request)?
     } else {
@@ -88,6 +91,19 @@ pub fn run(args: CreateArgs, context: &Context) -> Result<ExitCode, Failure> {
         context.out.note(describe(&bus, created));
     }
     Ok(Exit::Ok.code())
+}
+
+/// The library refuses this too, after a daemon was started, and knows nothing of the flag.
+fn check_size(request: &CreateBus) -> Result<(), Failure> {
+    let size_bytes = request.options()?.size_bytes()?;
+    let size_bytes_max = request.size_max_bytes.unwrap_or(SIZE_BYTES_MAX_DEFAULT);
+    if size_bytes <= size_bytes_max {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "segment size {size_bytes} is out of range; allowed: at most {size_bytes_max} bytes"
+    ))
+    .hint("`--size-max BYTES` raises the limit"))
 }
 
 fn request(args: CreateArgs) -> Result<CreateBus, Failure> {

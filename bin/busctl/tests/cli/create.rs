@@ -164,8 +164,11 @@ fn bad_input_is_refused_by_value_and_nothing_is_made() {
 fn a_bus_that_is_too_large_is_refused_with_its_size() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("bus");
-    let line = ["create", &name, "--no-daemon", "--capacity", "1M", "--payload", "1M"];
-    sandbox.run(&line).failed(2, &["1073741824"]);
+    let line = ["create", &name, "--capacity", "1M", "--payload", "1M"];
+    sandbox.run(&["create", &name, "--size-max", "1k"]).failed(2, &["at most 1024 bytes"]);
+    sandbox.run(&["create", &name, "--mode", "0000"]).failed(2, &["\"0000\"", "the owner"]);
+    sandbox.run(&line).failed(2, &["1073741824", "`--size-max BYTES` raises"]);
+    assert!(!sandbox.runtime_dir().exists(), "no daemon was started for it");
     assert!(!Path::new(&segment(&name)).exists());
 }
 

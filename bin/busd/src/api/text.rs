@@ -30,9 +30,11 @@ impl FromStr for FileMode {
         let is_octal =
             !digits.is_empty() && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         match u32::from_str_radix(digits, 8) {
-            Ok(mode) if is_octal && mode <= 0o777 => Ok(Self(mode)),
+            // A segment or socket that its owner cannot use is of no use.
+            Ok(mode) if is_octal && mode <= 0o777 && mode & 0o600 == 0o600 => Ok(Self(mode)),
             _ => Err(TextError(format!(
-                "mode {text:?} is not permission bits in octal: write 0600 to 0777"
+                "mode {text:?} is not permission bits in octal: write 0600 to 0777, with read and \
+                 write for the owner"
             ))),
         }
     }
@@ -128,7 +130,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_mode_is_refused_by_value() {
-        for text in ["", "0o", "rw", "0800", "1000", "-600", "+600", "77777777777777"] {
+        for text in
+            ["", "0o", "rw", "0800", "0060", "0400", "1000", "-600", "+600", "77777777777777"]
+        {
             let error = text.parse::<FileMode>().expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
