@@ -18,7 +18,7 @@ mod table;
 mod units;
 mod verbs;
 
-use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ColorChoice, Command, CommandFactory as _, FromArgMatches as _};
 use cli::{Cli, Verb};
 use context::Context;
 use exit::Failure;
@@ -35,7 +35,9 @@ pub fn main() -> ExitCode {
         Out::new(false, Color::Auto).failure(&failure);
         return failure.exit().code();
     }
-    let command = Cli::command().name(about::called_by()).color(clap_color(&arguments));
+    let command = negative_numbers_are_values(Cli::command())
+        .name(about::called_by())
+        .color(clap_color(&arguments));
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
@@ -58,6 +60,15 @@ pub fn main() -> ExitCode {
             failure.exit().code()
         }
     }
+}
+
+/// `--lanes -1` is a value out of range, which is what the parsers say, and no unknown flag.
+fn negative_numbers_are_values(command: Command) -> Command {
+    let taken = |arg: Arg| {
+        let takes = arg.get_action().takes_values() && !arg.is_positional();
+        if takes { arg.allow_negative_numbers(true) } else { arg }
+    };
+    command.mut_args(taken).mut_subcommands(negative_numbers_are_values)
 }
 
 fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {

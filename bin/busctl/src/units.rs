@@ -60,6 +60,25 @@ pub fn parse_count_from_one(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a whole number from `least` to `most`.
+pub fn in_range<T: TryFrom<u64>>(
+    least: u64,
+    most: u64,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse::<u64>().ok().filter(|number| (least..=most).contains(number));
+        number
+            .and_then(|number| T::try_from(number).ok())
+            .ok_or_else(|| format!("{text} is out of range; allowed: {least} to {most}"))
+    }
+}
+
+/// Reads the number of a processor.
+pub fn parse_processor(text: &str) -> Result<usize, String> {
+    let problem = || format!("{text:?} is not a processor; write their numbers, such as 0,1");
+    text.parse().map_err(|_| problem())
+}
+
 /// Reads a duration: `500ms`, `2s`, `1m`, `1h 30m`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -206,6 +225,17 @@ mod tests {
             let error = parse_size(text).expect_err(text);
             assert!(error.contains(&format!("{text:?}")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_told_the_range() {
+        let parse = in_range::<u16>(1, 256);
+        assert_eq!(parse("256"), Ok(256));
+        for text in ["0", "257", "-1", "x", ""] {
+            let error = parse(text).expect_err(text);
+            assert_eq!(error, format!("{text} is out of range; allowed: 1 to 256"));
+        }
+        assert!(parse_processor("x").unwrap_err().contains("\"x\" is not a processor"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub use worker::{Identity, Station, report_to_parent, run as run_worker};
 
 use crate::exit::Failure;
 use crate::output::Out;
+use crate::units::{in_range, parse_processor};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -72,14 +73,14 @@ enum BenchVerb {
 #[derive(Debug, clap::Args)]
 struct CommonArgs {
     /// Processors for the workers, in turn: producers first, then consumers
-    #[arg(long, value_name = "CPU,…", value_delimiter = ',')]
+    #[arg(long, value_name = "CPU,…", value_delimiter = ',', value_parser = parse_processor)]
     pin: Vec<usize>,
     /// Runs; the report gives the median
     #[arg(
         long,
         value_name = "N",
         default_value_t = 3,
-        value_parser = clap::value_parser!(u64).range(1..=RUNS_MAX)
+        value_parser = in_range::<u64>(1, RUNS_MAX)
     )]
     runs: u64,
 }

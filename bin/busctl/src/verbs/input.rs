@@ -147,8 +147,8 @@ impl Input {
 
     /// Reads an object of fields, or the envelope that `sub -o jsonl` puts around one.
     fn parse_json(&self, line: &str, payload: &mut Vec<u8>) -> Result<u16, Failure> {
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
-            .map_err(|error| self.bad(format!("not a JSON object: {error}")))?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(line).map_err(|error| self.bad(not_an_object(&error)))?;
         let is_envelope = object.get("schema").is_some_and(|name| name == "busway.frame/1");
         if !is_envelope {
             self.encode(&object, payload)?;
@@ -219,6 +219,14 @@ impl io::Read for Stdin {
         }
         Ok(0)
     }
+}
+
+/// The parser counts lines too, and knows of one only; the input's line is the one to name.
+fn not_an_object(error: &serde_json::Error) -> String {
+    let problem = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let problem = problem.strip_suffix(&place).unwrap_or(&problem);
+    format!("not a JSON object: {problem}, column {}", error.column())
 }
 
 #[cfg(test)]

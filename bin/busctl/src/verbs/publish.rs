@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::signal::Stop;
 use crate::units::{Rate, format_bytes, format_frames, format_ns, parse_count_from_one};
-use crate::units::{parse_duration, parse_rate};
+use crate::units::{in_range, parse_duration, parse_rate};
 use busway::{Bus, Producer, PublishError, Wait};
 use clap::Args;
 use serde::Serialize;
@@ -42,7 +42,7 @@ pub struct PublishArgs {
     #[arg(long, value_name = "FIELD=VALUE", conflicts_with = "stdin")]
     set: Vec<String>,
     /// Event kind, 0 to 65535 [default: the schema's, or 0]
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = in_range::<u16>(0, u16::MAX.into()))]
     kind: Option<u16>,
     /// Wait until so many consumers are attached
     #[arg(long, value_name = "K", default_value_t = 0)]

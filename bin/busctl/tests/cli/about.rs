@@ -47,6 +47,11 @@ fn wrong_words_are_code_2() {
     sandbox.run(&["ls", "--colour"]).failed(2, &["--colour"]);
     sandbox.run(&["ls", "--color", "blue"]).failed(2, &["blue", "auto, always, never"]);
     sandbox.run(&["stat", "--watch=soon"]).failed(2, &["soon", "500ms"]);
+    sandbox.run(&["bench", "--pin", "x"]).failed(2, &["\"x\" is not a processor", "0,1"]);
+    sandbox.run(&["bench", "--producers", "0"]).failed(2, &["0 is out of range", "1 to 256"]);
+    sandbox.run(&["pub", "bus", "--kind", "70000"]).failed(2, &["70000", "0 to 65535"]);
+    sandbox.run(&["pub", "bus", "--rate", "-5"]).failed(2, &["\"-5\" is not a rate"]);
+    sandbox.run(&["create", "bus", "--lanes", "-1"]).failed(2, &["\"-1\" is not a size"]);
     sandbox.run(&["man", "nonsense"]).failed(2, &["nonsense"]);
 }
 

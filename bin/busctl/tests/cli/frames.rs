@@ -187,7 +187,7 @@ fn input_that_is_wrong_is_named_by_line_and_value() {
     let bus = tick_bus(&sandbox);
     let plain = sandbox.bus("plain", |options| options.payload_bytes(2));
     let cases: &[(&Bus, &str, &str, &[&str])] = &[
-        (&bus, "jsonl", "nonsense", &["line 1", "JSON"]),
+        (&bus, "jsonl", "\nnonsense", &["line 2: not a JSON object: ", ", column 2\n"]),
         (&bus, "jsonl", "[1]", &["line 1", "JSON object"]),
         (&bus, "jsonl", r#"{"sequence": 1}"#, &["line 1", "\"sequence\"", "seq, price"]),
         (&bus, "jsonl", r#"{"seq": -1}"#, &["line 1", "\"seq\"", "-1", "18446744073709551615"]),

@@ -95,7 +95,10 @@ fn fill(board: &Board, order: WriteOrder) -> Result<Written, Failure> {
         let now_ns = monotonic_ns();
         if now_ns >= end_ns {
             let Some((from, from_ns)) = counted_from else {
-                return Err(Failure::failed("the ring's writer was not run often enough"));
+                return Err(Failure::failed(
+                    "the ring's writer was not run often enough to be measured; stop what else runs, or try a \
+                     longer --duration",
+                ));
             };
             let (counted_frames, elapsed_ns) = (position - from, now_ns - from_ns);
             return Ok(Written { frames: position, counted_frames, elapsed_ns });

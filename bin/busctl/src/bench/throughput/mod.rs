@@ -19,7 +19,8 @@ use crate::exit::Failure;
 use crate::output::Out;
 use crate::signal::Stop;
 use crate::units::{
-    Rate, choice, parse_count_from_one, parse_interval, parse_rate, parse_size, parse_size_u32,
+    Rate, choice, in_range, parse_count_from_one, parse_interval, parse_rate, parse_size,
+    parse_size_u32,
 };
 use busway::{FrameLayout, OnFull, Timestamps, Topology, Wait};
 use report::{Report, RunReport};
@@ -59,7 +60,7 @@ pub struct ThroughputArgs {
         long,
         value_name = "N",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..=256)
+        value_parser = in_range::<u32>(1, 256)
     )]
     producers: u32,
     /// Consumer processes, 0 to 64; each reads every message. With 0 publishing alone is measured
@@ -67,7 +68,7 @@ pub struct ThroughputArgs {
         long,
         value_name = "N",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(0..=64)
+        value_parser = in_range::<u32>(0, 64)
     )]
     consumers: u32,
     /// Bytes of a message, 1 to 1M

@@ -262,7 +262,7 @@ fn describe(shape: &Shape) -> String {
     };
     let rate = match shape.rate_hz {
         None => String::from("flat out"),
-        Some(hz) => format!("{} Hz a producer", format_rate(hz)),
+        Some(hz) => format!("{} messages/s a producer", format_rate(hz)),
     };
     format!(
         "{} of payload, {batch}, {rate}; {} when full, wait {}, {} frames, timestamps {}",
