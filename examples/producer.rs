@@ -1,6 +1,7 @@
 //! Publishes typed frames at a steady rate: `cargo run --example producer`.
 //!
-//! Start `cargo run --example consumer` beside it, before or after, as many of either as you like.
+//! It creates the bus, so the first one comes before `cargo run --example consumer`; after that, as
+//! many of either as you like, in any order.
 
 use std::time::Duration;
 
