@@ -115,8 +115,12 @@ pub(crate) fn park(
     sleepers.fetch_and(!bit, Ordering::Relaxed);
 }
 
-/// Wakes whoever sleeps on the seat's doorbell.
-pub(crate) fn ring(seat: &SeatWords) {
+/// Wakes whoever sleeps on the seat's doorbell, and takes back that it sleeps, so that nobody rings
+/// for it again while it is waking up (some 20 us). If the bit is one that it has set since, the
+/// ring that follows wakes it all the same.
+pub(crate) fn ring(seat: &SeatWords, (sleepers, bit): (&AtomicU64, u64)) {
+    // ORDERING: relaxed; the ring below comes after it for the sleeper, whom it alone concerns.
+    sleepers.fetch_and(!bit, Ordering::Relaxed);
     // ORDERING: release, pairs with the acquire load in `park`.
     seat.doorbell.fetch_add(1, Ordering::Release);
     futex::wake(&seat.doorbell);

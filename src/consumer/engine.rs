@@ -57,6 +57,8 @@ pub(super) struct Engine {
     /// A producer has been seen, so that the absence of any means closed.
     met: bool,
     wait: Wait,
+    /// When to ask whether the producers that this consumer waits for are alive.
+    probe_at: Option<Instant>,
     light: Light,
     pub(super) row: Row,
     pub(super) regions: Regions,
@@ -104,6 +106,7 @@ impl Engine {
             lost: 0,
             met: false,
             wait: options.wait,
+            probe_at: None,
             light: Light::register(),
             row,
             regions,
@@ -142,7 +145,7 @@ impl Engine {
             let (position, lost) = match start {
                 Start::Latest => (held.head, 0),
                 Start::Oldest => (held.oldest, 0),
-                Start::Position(wanted) => join::settle(held, wanted),
+                Start::Position(wanted) => join::settle(held, wanted, origin),
             };
             all_held.push(held);
             self.lanes.push(Lane { reader: LaneReader::new(words, position), data, lost });
@@ -364,8 +367,9 @@ impl Engine {
 
     #[cold]
     fn ring(&self, lane: u32) {
-        if let Some(seat) = self.regions.seat(Role::Producer, lane) {
-            park::ring(&seat);
+        let sleepers = recovery::lane_bit(&self.regions.words.sleeping_producers, lane);
+        if let Some((seat, bit)) = self.regions.seat(Role::Producer, lane).zip(sleepers) {
+            park::ring(&seat, bit);
         }
     }
 
@@ -405,7 +409,8 @@ impl Engine {
             return Ok(true);
         }
         let mut waiting = Waiting::new(self.wait, timeout);
-        let mut probe_at = Instant::now() + PROBE;
+        // Kept from one call to the next, so that short timeouts come to it as well.
+        let mut probe_at = *self.probe_at.get_or_insert_with(|| Instant::now() + PROBE);
         let mut steps = 0_u32;
         loop {
             let looks = match waiting.step() {
@@ -415,7 +420,14 @@ impl Engine {
                     steps = steps.wrapping_add(1);
                     steps.is_multiple_of(64)
                 }
-                Step::Over => return Ok(false),
+                Step::Over => {
+                    if Instant::now() >= probe_at {
+                        self.give_back_dead_producers();
+                        self.probe_at = None;
+                        return self.advance();
+                    }
+                    return Ok(false);
+                }
                 Step::Park(longest) => {
                     self.park(longest);
                     true
@@ -424,8 +436,10 @@ impl Engine {
             if looks && Instant::now() >= probe_at {
                 self.give_back_dead_producers();
                 probe_at = Instant::now() + PROBE;
+                self.probe_at = Some(probe_at);
             }
             if self.advance()? {
+                self.probe_at = None;
                 return Ok(true);
             }
         }
@@ -520,7 +534,7 @@ impl Drop for Engine {
         }
         self.release();
         recovery::clear_consumer(&self.regions, self.seat.index);
-        self.seat.leave(&self.regions);
+        self.seat.leave(&self.segment, &self.regions, Role::Consumer);
         // Whoever slept because of this consumer need not any more.
         self.wake_all();
     }

@@ -66,7 +66,9 @@ impl<T> Consumer<T> {
 
     /// The next frame, if there is one. Never waits.
     ///
-    /// The frame can be read until the next call on this consumer, which gives it back.
+    /// The frame can be read until the next call on this consumer. Producers get it back when the
+    /// visit to its lane is over (at most 256 frames, 16 KiB or a quarter of the ring), when
+    /// nothing is left to read, or by [`release`](Self::release).
     ///
     /// # Errors
     /// [`PollError::Closed`] when every producer that was seen has detached and everything is read:
@@ -77,8 +79,11 @@ impl<T> Consumer<T> {
         if self.engine.advance()? { Ok(Some(self.engine.frame())) } else { Ok(None) }
     }
 
-    /// Calls `read` with the next run of frames, at most `max` of one lane, and gives them back when
-    /// it returns. Returns how many there were; with none, `read` is not called. Never waits.
+    /// Calls `read` with the next run of frames, at most `max` of one lane. Returns how many there
+    /// were; with none, `read` is not called. Never waits.
+    ///
+    /// The frames can be read until `read` returns. Producers get them back as those of
+    /// [`poll`](Self::poll).
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -116,7 +121,7 @@ impl<T> Consumer<T> {
     /// Frames as owned values, waiting for each as [`recv`](Self::recv) does; ends at
     /// [`PollError::Closed`] or [`PollError::Removed`].
     pub fn iter_mut(&mut self) -> Iter<'_, T> {
-        Iter { consumer: self }
+        Iter { consumer: self, failed: false }
     }
 
     /// Gives back everything polled so far, and tells producers now rather than at the end of the
@@ -195,16 +200,24 @@ impl<T: Frame> Consumer<T> {
 #[derive(Debug)]
 pub struct Iter<'a, T = Raw> {
     consumer: &'a mut Consumer<T>,
+    /// An error was returned: there is nothing after it.
+    failed: bool,
 }
 
 impl<T> Iterator for Iter<'_, T> {
     type Item = Result<OwnedFrame, PollError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
         match self.consumer.recv() {
             Ok(frame) => Some(Ok(frame.to_owned())),
             Err(PollError::Closed | PollError::Removed) => None,
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
         }
     }
 }

@@ -53,10 +53,13 @@ impl Ordered {
         // did not see this consumer has its ticket counted here.
         let tail = memory.tail().load(Ordering::Relaxed);
         let oldest = join::oldest(laps, tail, engine.regions.origin);
+        let origin = engine.regions.origin;
         let target = match start {
             Start::Latest => tail,
             Start::Oldest => oldest,
-            Start::Position(ticket) if is_before(tail, ticket) => tail,
+            Start::Position(ticket) if ticket.wrapping_sub(origin) > tail.wrapping_sub(origin) => {
+                tail
+            }
             Start::Position(ticket) => later(ticket, oldest),
         };
         let (ticket, back) = join::walk_back(&memory, laps, held, tail, target);

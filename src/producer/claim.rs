@@ -60,7 +60,8 @@ impl<'a> Claim<'a> {
     /// Publishes the frame; returns its position.
     ///
     /// # Errors
-    /// None on `single` and `lanes`. On `ordered`, as publishing, when the order ring is full.
+    /// None on `single` and `lanes`. On `ordered`, as publishing when the order ring is full, and
+    /// [`PublishError::Contested`].
     #[inline]
     pub fn commit(self) -> Result<u64, PublishError> {
         self.batch.commit()
@@ -134,7 +135,8 @@ impl<'a> Batch<'a> {
     /// Publishes the frames, all at once; returns the position of the first.
     ///
     /// # Errors
-    /// None on `single` and `lanes`. On `ordered`, as publishing, when the order ring is full.
+    /// None on `single` and `lanes`. On `ordered`, as publishing when the order ring is full, and
+    /// [`PublishError::Contested`].
     #[inline]
     pub fn commit(self) -> Result<u64, PublishError> {
         self.engine.commit(self.frames.into(), self.room)

@@ -73,6 +73,9 @@ pub(super) struct Engine {
     wait: Wait,
     timeout: Option<Duration>,
     first: u64,
+    /// When to ask whether who holds this producer up is alive; kept from one publish to the next,
+    /// so that short waits and refusals come to it as well.
+    probe_at: Option<Instant>,
     pub(super) counters: Counters,
     regions: Regions,
     seat: Seat,
@@ -128,6 +131,7 @@ impl Engine {
             on_full: shape.on_full,
             wait: options.wait,
             timeout: options.timeout,
+            probe_at: None,
             counters: Counters::default(),
             regions,
             seat,
@@ -299,7 +303,6 @@ impl Engine {
 
     fn commit_in_order(&mut self, first: u64, count: u64, room: Room) -> Result<(), PublishError> {
         let mut waiting = None;
-        let mut probe_at = None;
         loop {
             match self.try_commit_in_order(first, count) {
                 Ok(()) => return Ok(()),
@@ -309,7 +312,10 @@ impl Engine {
             let timeout = match (room, self.on_full) {
                 (Room::Within(timeout), _) => Some(timeout),
                 (Room::ByPolicy, OnFull::Block) => self.timeout,
-                _ => return Err(reject(&mut self.counters, self.lane.words())),
+                _ => {
+                    self.probe();
+                    return Err(reject(&mut self.counters, self.lane.words()));
+                }
             };
             // The order ring is as long as twice all lanes: this is a consumer that stands still
             // before a flood of tombs. Parking is not worth its code here.
@@ -320,11 +326,7 @@ impl Engine {
             if self.regions.is_removed() {
                 return Err(PublishError::Removed);
             }
-            let now = Instant::now();
-            if now >= *probe_at.get_or_insert(now + PROBE) {
-                self.give_back_dead_consumers();
-                probe_at = None;
-            }
+            self.probe();
         }
     }
 
@@ -369,9 +371,10 @@ impl Engine {
 
     #[cold]
     fn ring(&self, sleeping: u64) {
+        let sleepers = &self.regions.words.sleeping_consumers;
         for consumer in bits(sleeping) {
             if let Some(seat) = self.regions.seat(Role::Consumer, consumer) {
-                park::ring(&seat);
+                park::ring(&seat, (sleepers, 1 << consumer));
             }
         }
     }
@@ -385,10 +388,13 @@ impl Engine {
         let timeout = match (room, self.on_full) {
             (Room::Within(timeout), _) => Some(timeout),
             (Room::ByPolicy, OnFull::Block) => self.timeout,
-            _ => return Err(reject(&mut self.counters, self.lane.words())),
+            _ => {
+                self.probe();
+                return Err(reject(&mut self.counters, self.lane.words()));
+            }
         };
         let start = Instant::now();
-        let result = self.wait_until(timeout, |lane| lane.has_room(count));
+        let result = self.wait_until(timeout, false, |lane| lane.has_room(count));
         self.counters.blocked_count += 1;
         let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.blocked_ns = self.counters.blocked_ns.saturating_add(waited);
@@ -402,13 +408,16 @@ impl Engine {
     fn wait_until(
         &mut self,
         timeout: Option<Duration>,
+        outlives_removal: bool,
         mut done: impl FnMut(&mut LaneWriter<Shared<LaneWords>, LaneGates>) -> bool,
     ) -> Result<(), PublishError> {
         let mut waiting = Waiting::new(self.wait, timeout);
-        let mut probe_at = Instant::now() + PROBE;
         let mut steps = 0_u32;
         while !done(&mut self.lane) {
-            if self.regions.is_removed() {
+            if steps == 0 {
+                self.probe();
+            }
+            if !outlives_removal && self.regions.is_removed() {
                 return Err(PublishError::Removed);
             }
             match waiting.step() {
@@ -424,14 +433,19 @@ impl Engine {
             }
             steps = steps.wrapping_add(1);
             if steps.is_multiple_of(64) || self.wait != Wait::Busy {
-                let now = Instant::now();
-                if now >= probe_at {
-                    self.give_back_dead_consumers();
-                    probe_at = now + PROBE;
-                }
+                self.probe();
             }
         }
         Ok(())
+    }
+
+    /// Asks after whoever holds this producer up, once in `PROBE`.
+    fn probe(&mut self) {
+        let now = Instant::now();
+        if now >= *self.probe_at.get_or_insert(now + PROBE) {
+            self.give_back_dead_consumers();
+            self.probe_at = Some(now + PROBE);
+        }
     }
 
     /// Recovers consumers that hold this producer up and are provably dead.
@@ -451,8 +465,8 @@ impl Engine {
 
     /// Waits until everything is read; returns how much is not.
     pub(super) fn drain(&mut self, timeout: Duration) -> u64 {
-        // Timed out or removed: what is left says it all.
-        let _result = self.wait_until(Some(timeout), |lane| lane.unread() == 0);
+        // What is left says whether it timed out. Who is attached reads on after a removal.
+        let _result = self.wait_until(Some(timeout), true, |lane| lane.unread() == 0);
         self.lane.unread()
     }
 }
@@ -478,7 +492,7 @@ impl Drop for Engine {
             return;
         }
         recovery::clear_producer(&self.regions, self.seat.index);
-        self.seat.leave(&self.regions);
+        self.seat.leave(&self.segment, &self.regions, Role::Producer);
         // Whoever sleeps learns that the lane is closed.
         self.wake();
     }

@@ -39,9 +39,9 @@ const NAME_BYTES: usize = 32;
 /// How often a newcomer goes round all seats before it reports that none is free: a second time,
 /// since a seat under recovery looks taken for some microseconds.
 const ROUNDS: u32 = 3;
-/// How long a newcomer waits for a seat whose lock is held though nobody sits there: its holder has
-/// detached and is unmapping, which takes as long as its memory is large (33 ms for 512 MiB).
-const CHANGING: Duration = Duration::from_millis(200);
+/// How long a newcomer waits for a seat whose lock is held though nobody sits there: its holder is
+/// just leaving, in two steps that a busy machine may put some time between.
+const CHANGING: Duration = Duration::from_secs(1);
 
 /// A seat that this process holds. The lock goes with the segment's file and mappings.
 #[derive(Debug)]
@@ -95,9 +95,13 @@ impl Seat {
         })
     }
 
-    /// Marks the seat free. Everything that the role leaves behind has been put in order.
-    pub(crate) fn leave(&self, regions: &Regions) {
+    /// Marks the seat free and gives its lock back. Everything that the role leaves behind has been
+    /// put in order, and this process stores nothing more on the strength of the seat.
+    pub(crate) fn leave(&self, segment: &Segment, regions: &Regions, role: Role) {
         set_free(&self.words);
+        // Unlocking now and not with the unmapping, which may take long, lets the next one in at
+        // once. Should it fail, the kernel unlocks when the segment is closed.
+        let _unlocked = lock::unlock(&segment.file, byte(role, self.index));
         note_change(regions);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use busway::{Bus, OnFull, PollError, Role as End, Start, Topology, Wait};
+use busway::{Bus, OnFull, PollError, PublishError, Role as End, Start, Topology, Wait};
 
 use crate::support::PATIENCE;
 use crate::support::bus::TestBus;
@@ -194,6 +194,57 @@ fn killed_consumer_stops_holding_up_a_blocked_producer() {
             assert_eq!(bus.stat().consumers.len(), 0);
         }
     }
+}
+
+#[test]
+fn killed_consumer_stops_refusing_producers_that_do_not_wait() {
+    for (topology, on_full) in [
+        (Topology::Lanes, OnFull::Reject),
+        (Topology::Ordered, OnFull::Reject),
+        (Topology::Lanes, OnFull::Block),
+    ] {
+        let bus = TestBus::of(topology, on_full, 1, 4);
+        let mut victim = Worker::attached(&Role::Consume(Consume::new(bus.name())));
+        victim.kill();
+        let mut producer = bus.producer().attach().unwrap();
+        let mut published = 0;
+        until("room behind a dead consumer", || {
+            match producer.try_publish_bytes(0, &[1]) {
+                Ok(_) => published += 1,
+                Err(error) => assert_eq!(error, PublishError::Full),
+            }
+            published > 100
+        });
+    }
+}
+
+#[test]
+fn short_waits_learn_of_deaths_as_long_ones_do() {
+    let short = Duration::from_millis(1);
+    let bus = TestBus::of(Topology::Lanes, OnFull::Block, 1, 4);
+    let mut victim = Worker::attached(&Role::Consume(Consume::new(bus.name())));
+    victim.kill();
+    let mut producer = bus.producer().attach().unwrap();
+    let mut published = 0;
+    until("room behind a dead consumer", || {
+        published += u32::from(producer.publish_bytes_timeout(0, &[1], short).is_ok());
+        published > 100
+    });
+    drop(producer);
+
+    let mut consumer = bus.consumer().attach().unwrap();
+    let role = Produce { linger: true, ..Produce::new(bus.name(), 0, 1) };
+    let mut victims = worker::producers([role]);
+    assert_eq!(victims[0].published().count, 1);
+    victims[0].kill();
+    assert!(consumer.recv_timeout(PATIENCE).unwrap().is_some());
+    until("the end of a dead producer's lane", || {
+        match consumer.recv_timeout(short).map(|frame| frame.is_none()) {
+            Ok(nothing) => assert!(nothing),
+            Err(error) => assert_eq!(error, PollError::Closed),
+        }
+        consumer.recv_timeout(Duration::ZERO).is_err()
+    });
 }
 
 #[test]
