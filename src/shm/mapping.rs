@@ -29,6 +29,8 @@ pub(crate) struct Mapping {
     /// Invariant: `base .. base + bytes` is one live shared mapping that only `drop` ends.
     base: NonNull<u8>,
     bytes: usize,
+    /// The process that has the mapping: a forked child does not inherit it.
+    pid: u32,
 }
 
 // SAFETY: a Mapping is an address range; what is in it is reached only through the references below,
@@ -55,7 +57,7 @@ impl Mapping {
         };
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
-        let mapping = Self { base: base.cast(), bytes: length.get() };
+        let mapping = Self { base: base.cast(), bytes: length.get(), pid: std::process::id() };
         // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
         unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(Arc::new(mapping))
@@ -76,9 +78,13 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range is the mapping made in `new`; every reference into it holds an Arc of
-        // this value, so none is left. An error would mean a range that is not mapped: nothing to
-        // undo.
+        if std::process::id() != self.pid {
+            // In a forked child the range is not mapped (`MADV_DONTFORK`), or is something else's
+            // by now.
+            return;
+        }
+        // SAFETY: the range is the mapping made in `new`, in this process; every reference into it
+        // holds an Arc of this value, so none is left.
         let _unmapped = unsafe { munmap(self.base.cast(), self.bytes) };
     }
 }

@@ -70,7 +70,7 @@ impl Segment {
         }
         let flags = OFlag::O_TMPFILE | OFlag::O_RDWR | OFlag::O_CLOEXEC;
         let file: File = open(SHM_DIR, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map_err(|errno| Error::from_io(name, "create", errno.into()))?
+            .map_err(|errno| unsupported(name, "create a file in /dev/shm", errno))?
             .into();
         allocate(&file, name, header.geometry.segment_bytes)?;
         let fixed = header.encode(name, schema);
@@ -84,7 +84,7 @@ impl Segment {
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         let target = name::path(name);
         linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
-            .map_err(|errno| Error::from_io(name, "name", errno.into()))?;
+            .map_err(|errno| unsupported(name, "name a file through /proc/self/fd", errno))?;
         Self::of(file, name)
     }
 
@@ -191,6 +191,14 @@ pub(crate) fn list() -> Result<Vec<String>, Error> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// An error of making a segment. A directory that is missing is not a bus that is missing.
+fn unsupported(name: &str, action: &'static str, errno: Errno) -> Error {
+    match errno {
+        Errno::ENOENT | Errno::EOPNOTSUPP => Error::Io { action, source: errno.into() },
+        _ => Error::from_io(name, "create", errno.into()),
+    }
 }
 
 /// Writes words, a page of them at a time.

@@ -166,3 +166,33 @@ fn ends_outlive_the_handle_and_move_between_threads() {
         assert_eq!(read, [7]);
     });
 }
+
+#[test]
+fn forked_child_that_drops_its_copies_unmaps_nothing_of_its_own() {
+    use nix::libc;
+
+    every_bus(|bus| {
+        let producer = bus.producer().attach().unwrap();
+        let consumer = bus.consumer().attach().unwrap();
+        let other = Bus::open(bus.name()).unwrap();
+        // SAFETY: the child only allocates, which glibc makes work after a fork, and exits.
+        let child = unsafe { libc::fork() };
+        assert!(child >= 0);
+        if child == 0 {
+            // The ends' mappings are not inherited: these blocks take the addresses.
+            let blocks: Vec<Vec<u8>> = (0..200).map(|_| vec![7; 256 << 10]).collect();
+            drop((producer, consumer, other));
+            let whole = blocks.iter().flatten().step_by(4096).all(|byte| *byte == 7);
+            // SAFETY: ends this process and runs nothing else of it.
+            unsafe { libc::_exit(i32::from(!whole)) };
+        }
+        let mut status = 0;
+        // SAFETY: waits for the child made above and writes the status given.
+        let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+        assert_eq!((waited, status), (child, 0));
+        let stat = bus.stat();
+        assert!(stat.lanes[0].producer.is_some(), "the child has detached nobody");
+        assert_eq!(stat.consumers.len(), 1);
+        drop((producer, consumer, other));
+    });
+}
