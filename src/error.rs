@@ -265,7 +265,8 @@ pub enum PublishError {
         /// The most that one batch can hold on this bus.
         max: u64,
     },
-    /// The bus was removed and nobody will read what would be published.
+    /// The bus was removed. Told only where publishing would wait or is refused: as long as there
+    /// is room, whoever is still attached can be reached; see [`Bus::is_removed`](crate::Bus).
     Removed,
     /// The order ring was lost to other processes' interference more often than any honest
     /// schedule explains.

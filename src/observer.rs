@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::error::{Error, PollError};
+use crate::lane::join::{self, Held};
 use crate::lane::lossy;
 use crate::lane::reader::LaneReader;
-use crate::lane::{is_before, later};
 use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, Start, Wait};
 use crate::park::{Step, Waiting};
@@ -113,18 +113,14 @@ impl Observer {
             })?;
             let latest = LaneReader::new(words.clone(), 0).published();
             let oldest = lossy::oldest(&words, capacity, origin);
-            let position = match start {
-                Start::Latest => latest,
-                Start::Oldest => oldest,
-                Start::Position(wanted) if is_before(latest, wanted) => latest,
-                Start::Position(wanted) => later(wanted, oldest),
-            };
-            lost.push(match start {
-                Start::Position(wanted) if is_before(wanted, position) => {
-                    position.wrapping_sub(wanted)
+            let (position, gone) = match start {
+                Start::Latest => (latest, 0),
+                Start::Oldest => (oldest, 0),
+                Start::Position(wanted) => {
+                    join::settle(Held { oldest, head: latest }, wanted, origin)
                 }
-                _ => 0,
-            });
+            };
+            lost.push(gone);
             lanes.push((LaneReader::new(words, position), data));
         }
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
@@ -186,6 +182,8 @@ impl Observer {
             match waiting.step() {
                 Step::Again => {}
                 Step::Over => return Ok(None),
+                // Here there is time to ask whether somebody removed the file by hand.
+                Step::Park(_) if !self.segment.is_linked() => return Err(PollError::Removed),
                 Step::Park(longest) => std::thread::sleep(longest.min(NAP)),
             }
         }
@@ -252,8 +250,7 @@ impl Observer {
                 return Ok(true);
             }
         }
-        let removed = self.regions.is_removed() || !self.segment.is_linked();
-        if removed { Err(PollError::Removed) } else { Ok(false) }
+        if self.regions.is_removed() { Err(PollError::Removed) } else { Ok(false) }
     }
 
     fn frames(&self) -> Frames<'_> {

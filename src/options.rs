@@ -139,7 +139,8 @@ pub enum Start {
     /// At the oldest frame that each ring still holds.
     Oldest,
     /// At this position: of every lane, or of the order ring on an `ordered` bus. Positions that
-    /// are no longer held are skipped and counted as lost; one that is not yet published is the
-    /// same as `Latest`.
+    /// are no longer held are skipped and counted as lost (on an `ordered` bus as many as tickets
+    /// were skipped, on lane 0: nobody knows how many frames each stood for); one that is not, or
+    /// not yet, published is the same as `Latest`.
     Position(u64),
 }

@@ -45,8 +45,8 @@ impl<'a> FrameRef<'a> {
         self.payload
     }
 
-    /// When it was committed, `CLOCK_MONOTONIC` in nanoseconds; 0 when the bus keeps no timestamps
-    /// or its frames are bare.
+    /// When it was committed, or with timestamps `frame` when it was claimed: `CLOCK_MONOTONIC` in
+    /// nanoseconds; 0 when the bus keeps no timestamps or its frames are bare.
     #[inline]
     #[must_use]
     pub fn time_ns(&self) -> u64 {

@@ -69,7 +69,11 @@ pub(crate) fn place(cursor: &AtomicU64, words: &LaneWords, capacity: u64, origin
 
 /// Where to start when `wanted` is asked for: not before what is held, not after what is published.
 /// The second value counts the frames asked for that are gone.
-pub(crate) fn settle(held: Held, wanted: u64) -> (u64, u64) {
+pub(crate) fn settle(held: Held, wanted: u64, origin: u64) -> (u64, u64) {
+    // A position that is not one of those from the origin to the head was never published.
+    if wanted.wrapping_sub(origin) > held.head.wrapping_sub(origin) {
+        return (held.head, 0);
+    }
     let start = earlier(later(wanted, held.oldest), held.head);
     let gone = if is_before(wanted, start) { start.wrapping_sub(wanted) } else { 0 };
     (start, gone)

@@ -177,7 +177,9 @@ fn overwriting_cut_short_by_death_stays_announced() {
 #[test]
 fn start_is_held_between_what_is_kept_and_what_is_published() {
     let held = Held { oldest: 10, head: 20 };
-    assert_eq!(join::settle(held, 5), (10, 5));
-    assert_eq!(join::settle(held, 15), (15, 0));
-    assert_eq!(join::settle(held, 99), (20, 0));
+    assert_eq!(join::settle(held, 5, 0), (10, 5));
+    assert_eq!(join::settle(held, 15, 0), (15, 0));
+    assert_eq!(join::settle(held, 99, 0), (20, 0));
+    assert_eq!(join::settle(held, u64::MAX, 0), (20, 0), "far ahead is not yet published");
+    assert_eq!(join::settle(held, 5, 8), (20, 0), "before the origin was never published");
 }

@@ -22,7 +22,7 @@ pub(crate) const CONSUMERS_MAX: u32 = 64;
 /// Entries an order ring has at least, so that laps stay long (see `entry`).
 const ORDER_CAPACITY_MIN: u64 = 1024;
 /// Bytes of schema document that a header carries at most.
-pub(crate) const SCHEMA_MAX: u32 = 64 << 10;
+pub(crate) const SCHEMA_MAX: u32 = 16 << 10;
 /// Bytes of an event frame's header.
 pub(crate) const EVENT_HEADER_BYTES: u32 = 16;
 /// Bytes of one order entry or ticket.
@@ -155,7 +155,7 @@ fn check(shape: Shape) -> Result<(), Error> {
         return Err(bad("alignment", align_bytes.into(), "8, 16 or 64 bytes"));
     }
     if shape.schema_bytes > SCHEMA_MAX {
-        return Err(bad("schema document", shape.schema_bytes.into(), "at most 65536 bytes"));
+        return Err(bad("schema document", shape.schema_bytes.into(), "at most 16384 bytes"));
     }
     Ok(())
 }
@@ -286,7 +286,7 @@ mod tests {
             (Shape { topology: Topology::Single, ..shape() }, "lanes 8"),
             (Shape { consumers: 65, ..shape() }, "consumers 65"),
             (Shape { align_bytes: 32, ..shape() }, "alignment 32"),
-            (Shape { schema_bytes: SCHEMA_MAX + 1, ..shape() }, "schema document 65537"),
+            (Shape { schema_bytes: SCHEMA_MAX + 1, ..shape() }, "schema document 16385"),
         ];
         for (shape, want) in cases {
             let text = Geometry::of(shape).unwrap_err().to_string();
