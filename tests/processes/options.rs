@@ -138,3 +138,27 @@ fn unknown_bus_is_not_found() {
     let bus = TestBus::new(&Bus::options());
     assert!(Bus::list().unwrap().contains(&bus.name().to_owned()));
 }
+
+#[test]
+fn of_many_that_create_one_name_at_once_one_does() {
+    for _ in 0..20 {
+        // Its guard removes the bus; the race is for the name after it is gone.
+        let bus = TestBus::new(&Bus::options().capacity_frames(2).lanes(1));
+        let name = bus.name().to_owned();
+        Bus::remove(&name).unwrap();
+        let start = std::sync::Barrier::new(4);
+        let create = || {
+            start.wait();
+            Bus::options().capacity_frames(2).lanes(1).create(&name)
+        };
+        let results: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let created = results.iter().filter(|result| result.is_ok()).count();
+        assert_eq!(created, 1);
+        for error in results.into_iter().filter_map(Result::err) {
+            assert_eq!(error.code(), "already_exists");
+        }
+    }
+}
