@@ -104,11 +104,16 @@ impl Daemon {
         assert_eq!(answer.status, 201, "{answer:?}");
     }
 
-    /// The answer of `GET /v1/buses`, only those of these names.
+    /// The answer of `GET /v1/buses`, only those of these names and in their order: the daemon
+    /// sorts by name, and which of two made-up names comes first is left to their numbers.
     pub fn list(&self, names: &[&str]) -> Vec<Value> {
         let list = self.get("/v1/buses").json();
-        let is_ours = |bus: &&Value| names.contains(&bus["name"].as_str().unwrap());
-        list["buses"].as_array().unwrap().iter().filter(is_ours).cloned().collect()
+        let buses = list["buses"].as_array().unwrap();
+        names
+            .iter()
+            .filter_map(|name| buses.iter().find(|bus| bus["name"] == **name))
+            .cloned()
+            .collect()
     }
 
     /// Waits for a log line whose fields have these values.
