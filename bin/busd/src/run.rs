@@ -37,7 +37,7 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 enum RunError {
     Config(ConfigError),
-    SocketGroup(TextError),
+    SocketGroup { file: String, error: TextError },
     RuntimeDir(RuntimeDirError),
     Lock(LockError),
     Declared { file: String, error: Box<DeclareError> },
@@ -62,7 +62,9 @@ pub fn run(args: &Args) -> ExitCode {
 
 fn live(args: &Args) -> Result<(), RunError> {
     let config = Config::load(args.config.as_deref())?;
-    let group = config.daemon.socket_group.as_ref().map(GroupName::resolve).transpose()?;
+    let file = || config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+    let group = config.daemon.socket_group.as_ref().map(GroupName::resolve).transpose();
+    let group = group.map_err(|error| RunError::SocketGroup { file: file(), error })?;
     let mode = config.daemon.socket_mode.map_or(SOCKET_MODE, |FileMode(mode)| mode);
     let passage = Passage { group: group.filter(|_| mode & 0o020 != 0), others: mode & 0o002 != 0 };
     let directory = RuntimeDir::resolve(args.runtime_dir.as_deref());
@@ -70,10 +72,8 @@ fn live(args: &Args) -> Result<(), RunError> {
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
     sigbus::survive().map_err(io_error("handle SIGBUS"))?;
-    let outcome = declared::ensure(&config).map_err(|error| RunError::Declared {
-        file: config.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-        error: Box::new(error),
-    })?;
+    let outcome = declared::ensure(&config)
+        .map_err(|error| RunError::Declared { file: file(), error: Box::new(error) })?;
     for name in &outcome.created {
         tracing::info!(bus = name, "created as declared");
     }
@@ -175,7 +175,7 @@ fn raise_descriptor_limit() {
 impl RunError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::SocketGroup(_) => 2,
+            Self::Config(_) | Self::SocketGroup { .. } => 2,
             Self::RuntimeDir(error) if error.is_permission() => 5,
             Self::Lock(LockError::Held { .. }) => 7,
             Self::Declared { error, .. } => match error.source.code() {
@@ -210,7 +210,7 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::SocketGroup(error) => write!(f, "socket-group: {error}"),
+            Self::SocketGroup { file, error } => write!(f, "{file}: socket-group: {error}"),
             Self::RuntimeDir(error) => error.fmt(f),
             Self::Lock(error) => error.fmt(f),
             Self::Declared { file, error } => {
@@ -225,12 +225,6 @@ impl fmt::Display for RunError {
 impl From<ConfigError> for RunError {
     fn from(error: ConfigError) -> Self {
         Self::Config(error)
-    }
-}
-
-impl From<TextError> for RunError {
-    fn from(error: TextError) -> Self {
-        Self::SocketGroup(error)
     }
 }
 

@@ -77,7 +77,10 @@ fn mistakes_are_refused_with_file_line_and_column() {
         (format!("[[bus]]\nname = \"{}\"\nlanes = \"three\"", &*name), "line 3, column 9"),
         (format!("[[bus]]\nname = \"{}\"\nlanes = 3\n[[bus]]\nname = \"{0}\"", &*name), "line 5"),
         (format!("[[bus]]\nname = \"{}\"\ncapacity = 1000", &*name), "1000"),
-        ("[daemon]\nsocket-group = \"no-such-group\"".to_owned(), "no-such-group"),
+        (
+            "[daemon]\nsocket-group = \"no-such-group\"".to_owned(),
+            "busd.toml: socket-group: this host has no group \"no-such-group\"",
+        ),
         ("[[bus]".to_owned(), "line 1"),
     ] {
         let (code, said) = refuse(&scratch, &text);
