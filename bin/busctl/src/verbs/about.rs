@@ -19,7 +19,7 @@ pub struct CompletionsArgs {
 /// Arguments of `man`.
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The page of this verb [default: the page of the whole program]
+    /// The page of this verb, `bench-rtt` for `bench rtt` [default: of the whole program]
     verb: Option<String>,
     /// Write every page into this directory instead of one to stdout
     #[arg(long, value_name = "DIR", conflicts_with = "verb")]
@@ -45,11 +45,14 @@ pub fn run_man(args: &ManArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut command = command();
     command.build();
     if let Some(verb) = &args.verb {
-        let Some(found) = command.find_subcommand(verb) else {
-            return Err(Failure::usage(format!("there is no verb {verb:?}"))
-                .hint(format!("`{} --help` lists the verbs", called_by())));
-        };
-        command = found.clone();
+        // Named as the pages are: `bench-rtt` is the page of `bench rtt`.
+        for word in verb.split('-') {
+            let Some(found) = command.find_subcommand(word) else {
+                return Err(Failure::usage(format!("there is no verb {verb:?}"))
+                    .hint(format!("`{} --help` lists the verbs", called_by())));
+            };
+            command = found.clone();
+        }
     }
     let mut page = Vec::new();
     Man::new(command).render(&mut page)?;

@@ -53,6 +53,8 @@ fn wrong_words_are_code_2() {
     sandbox.run(&["pub", "bus", "--rate", "-5"]).failed(2, &["\"-5\" is not a rate"]);
     sandbox.run(&["create", "bus", "--lanes", "-1"]).failed(2, &["\"-1\" is not a size"]);
     sandbox.run(&["man", "nonsense"]).failed(2, &["nonsense"]);
+    sandbox.run(&["man", "bench-nonsense"]).failed(2, &["bench-nonsense"]);
+    assert!(sandbox.ok(&["man", "bench-rtt"]).contains("busctl\\-bench\\-rtt"));
 }
 
 #[test]
