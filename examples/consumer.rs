@@ -1,9 +1,22 @@
 //! Prints what `cargo run --example producer` publishes, without knowing its type: the bus carries
 //! a schema. `cargo run --example consumer -- oldest` begins with what the ring still holds.
 
-use busway::{Bus, PollError, Start};
+use std::io::Write;
+use std::process::ExitCode;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+use busway::{Bus, Error, PollError, Start};
+
+fn main() -> ExitCode {
+    match print_frames() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_frames() -> Result<(), Error> {
     let bus = Bus::open("example")?;
     let start = match std::env::args().nth(1).as_deref() {
         Some("oldest") => Start::Oldest,
@@ -11,22 +24,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut consumer = bus.consumer().start(start).attach()?;
     loop {
-        match consumer.recv() {
+        let line = match consumer.recv() {
             Ok(frame) => {
                 let age_us = bus.now_ns().saturating_sub(frame.time_ns()) / 1000;
-                print!("lane {} at {}, {age_us} us ago:", frame.lane(), frame.position());
-                for (name, value) in
-                    bus.schema().map(|s| s.decode(frame.payload())).iter().flatten()
-                {
-                    print!(" {name}={value}");
-                }
-                println!();
+                let fields = bus.schema().map(|schema| schema.decode(frame.payload()));
+                let fields: Vec<String> = fields
+                    .iter()
+                    .flatten()
+                    .map(|(name, value)| format!("{name}={value}"))
+                    .collect();
+                let (lane, position) = (frame.lane(), frame.position());
+                format!("lane {lane} at {position}, {age_us} us ago: {}", fields.join(" "))
             }
-            Err(PollError::Closed) => {
-                println!("every producer has left");
-                return Ok(());
-            }
+            Err(PollError::Closed) => return Ok(()),
             Err(error) => return Err(error.into()),
+        };
+        // Whoever reads this has gone: so does this program.
+        if writeln!(std::io::stdout(), "{line}").is_err() {
+            return Ok(());
         }
     }
 }
