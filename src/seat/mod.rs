@@ -1,9 +1,9 @@
 //! Seats: who is attached, proof that they live, and giving back what the dead held.
 //!
 //! A seat is taken by taking the kernel's lock on its byte of the segment (`shm::lock`), which at
-//! most one open file description can hold, and which outlives the holder by exactly as long as the
-//! holder could still store to the segment. What the seat's words say is for display and for
-//! cleaning up; the lock alone decides.
+//! most one open file description can hold. A holder that leaves gives it back after its last store;
+//! of one that dies it outlives the process by exactly as long as something could still store to
+//! the segment. What the seat's words say is for display and for cleaning up; the lock alone decides.
 //!
 //! | seat's lock | seat's state | meaning |
 //! |---|---|---|
@@ -43,7 +43,8 @@ const ROUNDS: u32 = 3;
 /// just leaving, in two steps that a busy machine may put some time between.
 const CHANGING: Duration = Duration::from_secs(1);
 
-/// A seat that this process holds. The lock goes with the segment's file and mappings.
+/// A seat that this process holds. `leave` gives its lock back; otherwise it goes with the segment's
+/// file and mappings.
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) index: u32,
