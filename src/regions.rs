@@ -64,7 +64,11 @@ impl View {
 pub(crate) struct Regions {
     pub(crate) geometry: Geometry,
     pub(crate) origin: u64,
+    /// Who is attached, and what only whoever changes that stores.
     pub(crate) words: Shared<ControlWords>,
+    /// Who sleeps, and that something changed: hints, which anybody stores. Believing a wrong one
+    /// costs a delay. The same memory as `words`, reached by a name of its own.
+    pub(crate) bells: Shared<ControlWords>,
     pub(crate) cursors: Cursors,
     control: Arc<Mapping>,
     heads: Arc<Mapping>,
@@ -100,6 +104,7 @@ impl Regions {
             geometry,
             origin: header.origin,
             words: Shared::at(&control, 0).ok_or_else(outside)?,
+            bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
             control,
             heads,
@@ -115,6 +120,11 @@ impl Regions {
         };
         let known = seat < self.seats(role);
         Shared::at(&self.control, offset - self.geometry.control.offset).filter(|_| known)
+    }
+
+    /// Where the holder of a seat sleeps; `None` when the bus has no such seat.
+    pub(crate) fn bell(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        self.seat(role, seat)
     }
 
     /// How many seats the bus has for a role.

@@ -177,7 +177,7 @@ impl Bus {
     #[must_use]
     pub fn seat_changes(&self) -> u32 {
         // ORDERING: acquire, pairs with the release in `seat::note_change`.
-        self.inner.regions.words.seat_changes.load(Ordering::Acquire)
+        self.inner.regions.bells.seat_changes.load(Ordering::Acquire)
     }
 
     /// Whether the bus has been removed.

@@ -345,7 +345,7 @@ impl Engine {
     #[inline]
     fn wake_lane(&self, lane: u32) {
         self.light.barrier();
-        let sleeping = recovery::lane_bit(&self.regions.words.sleeping_producers, lane);
+        let sleeping = recovery::lane_bit(&self.regions.bells.sleeping_producers, lane);
         if let Some((word, bit)) = sleeping
             // ORDERING: relaxed; the light barrier orders it after the store of the cursor.
             && word.load(Ordering::Relaxed) & bit != 0
@@ -357,7 +357,7 @@ impl Engine {
     /// Rings for every producer that sleeps.
     pub(super) fn wake_all(&self) {
         self.light.barrier();
-        for (base, word) in (0..).step_by(64).zip(&self.regions.words.sleeping_producers) {
+        for (base, word) in (0..).step_by(64).zip(&self.regions.bells.sleeping_producers) {
             // ORDERING: relaxed; the light barrier orders it after the stores of the cursors.
             for bit in bits(word.load(Ordering::Relaxed)) {
                 self.ring(base + bit);
@@ -367,8 +367,8 @@ impl Engine {
 
     #[cold]
     fn ring(&self, lane: u32) {
-        let sleepers = recovery::lane_bit(&self.regions.words.sleeping_producers, lane);
-        if let Some((seat, bit)) = self.regions.seat(Role::Producer, lane).zip(sleepers) {
+        let sleepers = recovery::lane_bit(&self.regions.bells.sleeping_producers, lane);
+        if let Some((seat, bit)) = self.regions.bell(Role::Producer, lane).zip(sleepers) {
             park::ring(&seat, bit);
         }
     }
@@ -446,12 +446,12 @@ impl Engine {
     }
 
     fn park(&self, longest: Duration) {
-        let sleepers = &self.regions.words.sleeping_consumers;
-        let changes = &self.regions.words.seat_changes;
+        let sleepers = &self.regions.bells.sleeping_consumers;
+        let changes = &self.regions.bells.seat_changes;
         // ORDERING: relaxed; compared with a later look at the same word.
         let before = changes.load(Ordering::Relaxed);
         let bit = 1 << (self.seat.index & 63);
-        park::park(&self.seat.words, (sleepers, bit), longest, || {
+        park::park(&self.seat.bell, (sleepers, bit), longest, || {
             // Producers that left since may have closed the last lane.
             self.has_more()
                 || changes.load(Ordering::Relaxed) != before

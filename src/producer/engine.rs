@@ -363,7 +363,7 @@ impl Engine {
     fn wake(&self) {
         self.light.barrier();
         // ORDERING: relaxed; the light barrier orders it after the store of head.
-        let sleeping = self.regions.words.sleeping_consumers.load(Ordering::Relaxed);
+        let sleeping = self.regions.bells.sleeping_consumers.load(Ordering::Relaxed);
         if sleeping != 0 {
             self.ring(sleeping);
         }
@@ -371,9 +371,9 @@ impl Engine {
 
     #[cold]
     fn ring(&self, sleeping: u64) {
-        let sleepers = &self.regions.words.sleeping_consumers;
+        let sleepers = &self.regions.bells.sleeping_consumers;
         for consumer in bits(sleeping) {
-            if let Some(seat) = self.regions.seat(Role::Consumer, consumer) {
+            if let Some(seat) = self.regions.bell(Role::Consumer, consumer) {
                 park::ring(&seat, (sleepers, 1 << consumer));
             }
         }
@@ -424,10 +424,10 @@ impl Engine {
                 Step::Again => {}
                 Step::Over => return Err(PublishError::TimedOut),
                 Step::Park(longest) => {
-                    let sleepers = &self.regions.words.sleeping_producers;
+                    let sleepers = &self.regions.bells.sleeping_producers;
                     if let Some(bit) = recovery::lane_bit(sleepers, self.seat.index) {
                         let lane = &mut self.lane;
-                        park::park(&self.seat.words, bit, longest.min(PROBE), || done(lane));
+                        park::park(&self.seat.bell, bit, longest.min(PROBE), || done(lane));
                     }
                 }
             }

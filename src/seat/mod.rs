@@ -48,7 +48,9 @@ const CHANGING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) index: u32,
-    pub(crate) words: Shared<SeatWords>,
+    words: Shared<SeatWords>,
+    /// What this process sleeps on.
+    pub(crate) bell: Shared<SeatWords>,
 }
 
 impl Seat {
@@ -67,7 +69,8 @@ impl Seat {
         loop {
             let mut changing = false;
             for index in 0..regions.seats(role) {
-                let Some(words) = regions.seat(role, index) else {
+                let Some((words, bell)) = regions.seat(role, index).zip(regions.bell(role, index))
+                else {
                     continue;
                 };
                 if try_lock(&segment.file, role, index)? {
@@ -76,7 +79,7 @@ impl Seat {
                     }
                     sit(&words, name);
                     note_change(regions);
-                    return Ok(Self { index, words });
+                    return Ok(Self { index, words, bell });
                 }
                 changing |= !is_taken(&words);
             }
@@ -157,7 +160,7 @@ fn set_free(words: &SeatWords) {
 /// Tells whoever watches that a seat was taken, left or given back.
 pub(crate) fn note_change(regions: &Regions) {
     // ORDERING: release, pairs with the acquire load in `Bus::seat_changes`.
-    regions.words.seat_changes.fetch_add(1, Ordering::Release);
+    regions.bells.seat_changes.fetch_add(1, Ordering::Release);
 }
 
 /// Who sits in a seat, if anybody. Bytes that are not UTF-8 show as replacement characters.

@@ -113,7 +113,7 @@ fn settle_lane(regions: &Regions, lane: u32) -> u64 {
 
 /// Says that a lane has no producer: what is published on it stays readable.
 pub(crate) fn clear_producer(regions: &Regions, lane: u32) {
-    clear_lane_bit(&regions.words.sleeping_producers, lane);
+    clear_lane_bit(&regions.bells.sleeping_producers, lane);
     clear_lane_bit(&regions.words.producers, lane);
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn clear_consumer(regions: &Regions, consumer: u32) {
     let bit = 1 << (consumer & 63);
     // ORDERING: release; the consumer's last reads come before a producer's overwriting, which
     // begins with an acquire load of the bits.
-    regions.words.sleeping_consumers.fetch_and(!bit, Ordering::Release);
+    regions.bells.sleeping_consumers.fetch_and(!bit, Ordering::Release);
     regions.words.consumers.fetch_and(!bit, Ordering::Release);
 }
 
