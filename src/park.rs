@@ -16,6 +16,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::crash::crash_point;
 use crate::layout::words::SeatWords;
 use crate::options::Wait;
 use crate::sync::{AtomicU64, Ordering, barrier, futex};
@@ -106,6 +107,7 @@ pub(crate) fn park(
     let rung = seat.doorbell.load(Ordering::Acquire);
     // ORDERING: relaxed; the heavy barrier orders it before the last look.
     sleepers.fetch_or(bit, Ordering::Relaxed);
+    crash_point!(Sleeping);
     let sure = barrier::heavy();
     if !has_work() {
         let timeout = if sure { timeout } else { timeout.min(PARK_UNSURE) };

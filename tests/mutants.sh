@@ -17,6 +17,7 @@ trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$copy/src/layout"
 cp -R "$tree/src/lane" "$tree/src/order" "$tree/src/sync" "$copy/src"
+cp "$tree/src/crash.rs" "$copy/src"
 cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$copy/src/layout"
 cp "$tree/Cargo.lock" "$copy"
 cat >"$copy/Cargo.toml" <<'END'
@@ -34,6 +35,7 @@ debug = "line-tables-only"
 END
 cat >"$copy/src/lib.rs" <<'END'
 #![allow(dead_code, unused)]
+mod crash;
 mod lane;
 mod layout {
     pub(crate) mod entry;

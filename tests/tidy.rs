@@ -23,7 +23,7 @@ const ORDERINGS_LINES_MAX: usize = 16;
 /// The library's floors, lowest first: a module uses modules of floors below, and of its own floor
 /// only itself.
 const FLOORS: &[&[&str]] = &[
-    &["fnv", "participant"],
+    &["crash", "fnv", "participant"],
     &["schema"],
     &["frame"],
     &["error"],

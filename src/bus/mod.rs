@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub use create::BusOptions;
 pub use info::{BusInfo, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 
+use crate::crash::crash_point;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::layout::header::Header;
@@ -121,6 +122,7 @@ impl Bus {
             })
             .ok();
         segment::unlink(name)?;
+        crash_point!(SegmentUnlinked);
         if let Some(regions) = regions {
             // ORDERING: release, pairs with the acquire load in `Regions::is_removed`.
             regions.words.removed.store(1, Ordering::Release);

@@ -8,6 +8,7 @@ use super::options::ConsumerOptions;
 use super::ordered::Ordered;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
+use crate::crash::crash_point;
 use crate::error::{Error, PollError};
 use crate::lane::bits;
 use crate::lane::join::{self, Joining};
@@ -138,8 +139,10 @@ impl Engine {
         if topology == Topology::Ordered {
             Ordered::place(&self.regions, &self.row);
         }
+        crash_point!(CursorsPlaced);
         let mut all_held = Vec::with_capacity(words.len());
         let joining = Joining::begin(&self.regions.words.consumers, self.seat.index);
+        crash_point!(JoinBegun);
         for ((words, placed), data) in words.into_iter().zip(placed).zip(data) {
             let held = joining.look(&words, capacity, origin, placed);
             let (position, lost) = match start {
@@ -534,6 +537,7 @@ impl Drop for Engine {
         }
         self.release();
         recovery::clear_consumer(&self.regions, self.seat.index);
+        crash_point!(BitsCleared);
         self.seat.leave(&self.segment, &self.regions, Role::Consumer);
         // Whoever slept because of this consumer need not any more.
         self.wake_all();

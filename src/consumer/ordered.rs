@@ -7,6 +7,7 @@
 //! | has read everything there is | whatever the lane's head says |
 
 use super::engine::{Engine, Lane};
+use crate::crash::crash_point;
 use crate::error::PollError;
 use crate::lane::join::Held;
 use crate::lane::{is_before, later, lossy};
@@ -290,6 +291,7 @@ impl Engine {
                 }
             }
         }
+        crash_point!(OrderCursorNotStored);
         // The lanes' cursors come first: `order::recover` relies on it.
         ordered.reader.release(&self.row.words.order_cursor);
         self.wake_all();

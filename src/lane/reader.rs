@@ -3,6 +3,7 @@
 use std::ops::Deref;
 
 use super::is_before;
+use crate::crash::crash_point;
 use crate::layout::words::LaneWords;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -86,8 +87,10 @@ impl<W: Deref<Target = LaneWords>> LaneReader<W> {
     /// Gives everything before `position` back to the producer. No borrow of it may be left.
     #[inline]
     pub(crate) fn release(&self, cursor: &AtomicU64) {
+        crash_point!(CursorNotStored);
         // ORDERING: release, pairs with the acquire load of the cursor in `LaneWriter::gate`; the
         // reads of the slots come before their overwriting.
         cursor.store(self.position, Ordering::Release);
+        crash_point!(CursorStored);
     }
 }

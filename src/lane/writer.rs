@@ -11,6 +11,7 @@
 use std::ops::Deref;
 
 use super::{Gates, bits, earlier, is_before, later};
+use crate::crash::crash_point;
 use crate::layout::words::LaneWords;
 use crate::sync::{Ordering, fence};
 
@@ -84,6 +85,7 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // ORDERING: relaxed; the fence below orders it before the look at who is attached, and is
         // the release that makes an observer which sees a word written later see this too.
         self.words.reserve.store(announce, Ordering::Relaxed);
+        crash_point!(CreditAnnounced);
         // ORDERING: store→load, the producer's half of the Dekker pair with `join::Joining::begin`:
         // either the joiner's look at `reserve` sees the announcement, or the look below sees the
         // joiner. As a release fence it pairs with the acquire fence in `lossy::Check::is_whole`.
@@ -136,14 +138,17 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // ORDERING: release, pairs with the acquire fence in `lossy::Check::is_whole`: a reader
         // that saw any of the words stored from here on sees this `reserve` as well.
         fence(Ordering::Release);
+        crash_point!(OverwriteAnnounced);
     }
 
     /// Makes the next `count` frames visible, all at once.
     #[inline]
     pub(crate) fn publish(&mut self, count: u64) {
+        crash_point!(HeadNotStored);
         self.head = self.head.wrapping_add(count);
         // ORDERING: release, pairs with the acquire load of head in `LaneReader::published`; makes
         // the payloads visible.
         self.words.head.store(self.head, Ordering::Release);
+        crash_point!(HeadStored);
     }
 }

@@ -4,6 +4,7 @@ use std::cmp;
 
 use super::writer::{PATIENCE_MAX_NS, PATIENCE_NS};
 use super::{Laps, OrderWords, gate};
+use crate::crash::crash_point;
 use crate::lane::{is_before, later};
 use crate::layout::entry::Entry;
 use crate::sync::{AtomicU64, Ordering, fence};
@@ -130,6 +131,7 @@ impl<M: OrderWords> OrderReader<M> {
         let Some(slot) = self.laps.entry(self.words.entries(), self.next) else {
             return;
         };
+        crash_point!(HoleFound);
         let tomb = Entry::tomb(self.laps.lap(self.next)).word();
         // ORDERING: release, pairs with the acquire load of the entry in `recover::head`; a tomb
         // carries no payload, but passes on the cursors that `is_free` looked at. The producer's
@@ -137,6 +139,7 @@ impl<M: OrderWords> OrderReader<M> {
         if slot.compare_exchange(old, tomb, Ordering::Release, Ordering::Relaxed).is_ok() {
             // ORDERING: relaxed; a statistic.
             self.words.punches().fetch_add(1, Ordering::Relaxed);
+            crash_point!(HolePunched);
         }
     }
 

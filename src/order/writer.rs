@@ -1,6 +1,7 @@
 //! The producer's end of the order ring: take a ticket, commit a run with it.
 
 use super::{Laps, OrderWords, gate};
+use crate::crash::crash_point;
 use crate::lane::{earlier, is_before};
 use crate::layout::entry::{Entry, RUN_MAX};
 use crate::sync::{Ordering, fence};
@@ -64,12 +65,15 @@ impl<M: OrderWords> OrderWriter<M> {
             // ORDERING: relaxed; the ticket orders nothing by itself. What it stands for becomes
             // visible by the CAS below, and joiners are met by the fence in `renew`.
             let ticket = self.words.tail().fetch_add(1, Ordering::Relaxed);
+            crash_point!(TicketTaken);
             if !is_before(ticket, self.limit) && !self.renew(ticket) {
                 self.wary = true;
                 return Err(NotCommitted::Full);
             }
             record(ticket);
+            crash_point!(TicketRecorded);
             if self.decide(ticket, count) {
+                crash_point!(EntrySet);
                 if lost > 1 {
                     // ORDERING: relaxed; a hint for how long to wait.
                     self.words.patience_ns().store(PATIENCE_NS, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::options::ProducerOptions;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
+use crate::crash::crash_point;
 use crate::error::{Error, PublishError};
 use crate::lane::writer::LaneWriter;
 use crate::lane::{Gates, bits};
@@ -110,6 +111,7 @@ impl Engine {
         };
         let (word, bit) =
             recovery::lane_bit(&regions.words.producers, seat.index).ok_or_else(outside)?;
+        crash_point!(LaneNotOpen);
         // ORDERING: release, pairs with the acquire load in the consumers' look at who is there.
         word.fetch_or(bit, Ordering::Release);
         let stride = data.slots.stride();
@@ -235,9 +237,11 @@ impl Engine {
             let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
             let _fits = header.write_to_prefix(frame);
         }
+        crash_point!(FrameHalfWritten);
         if let Some(to) = frame.get_mut(header_bytes..header_bytes + bytes.len()) {
             to.copy_from_slice(bytes);
         }
+        crash_point!(FrameWritten);
     }
 
     /// The time that a frame gets before commit: now, when every frame is stamped by itself.
@@ -350,6 +354,7 @@ impl Engine {
                     beside.store(mark, Ordering::Relaxed);
                 }
             }
+            crash_point!(TicketMarked);
             words.ticket.store(ticket, Ordering::Relaxed);
             // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
             // Pairs as well with the acquire load in `locate_held` of a lossy consumer.
@@ -492,6 +497,7 @@ impl Drop for Engine {
             return;
         }
         recovery::clear_producer(&self.regions, self.seat.index);
+        crash_point!(BitsCleared);
         self.seat.leave(&self.segment, &self.regions, Role::Producer);
         // Whoever sleeps learns that the lane is closed.
         self.wake();

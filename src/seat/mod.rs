@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
 
+use crate::crash::crash_point;
 use crate::error::Error;
 use crate::layout::words::SeatWords;
 use crate::participant::{Participant, Role};
@@ -74,10 +75,12 @@ impl Seat {
                     continue;
                 };
                 if try_lock(&segment.file, role, index)? {
+                    crash_point!(SeatLocked);
                     if is_taken(&words) {
                         recovery::recover(segment, role, index)?;
                     }
                     sit(&words, name);
+                    crash_point!(SeatTaken);
                     note_change(regions);
                     return Ok(Self { index, words, bell });
                 }
@@ -103,6 +106,7 @@ impl Seat {
     /// put in order, and this process stores nothing more on the strength of the seat.
     pub(crate) fn leave(&self, segment: &Segment, regions: &Regions, role: Role) {
         set_free(&self.words);
+        crash_point!(SeatFreed);
         // Unlocking now and not with the unmapping, which may take long, lets the next one in at
         // once. Should it fail, the kernel unlocks when the segment is closed.
         let _unlocked = lock::unlock(&segment.file, byte(role, self.index));

@@ -10,6 +10,7 @@
 //! | producer | settle the lane's head (`order::recover`) · patience back to normal · clear its bits · free |
 //! | consumer | clear its bits: it gates nobody any more · free |
 
+use crate::crash::crash_point;
 use crate::error::Error;
 use crate::layout::words::SeatWords;
 use crate::order;
@@ -73,9 +74,11 @@ pub(crate) fn recover(segment: &Segment, role: Role, index: u32) -> Result<(), E
 
 /// The steps, in the order of the table above. Returns the position where a lane goes on.
 fn put_in_order(regions: &Regions, role: Role, index: u32, words: &SeatWords) -> u64 {
+    crash_point!(RecoveryBegun);
     let position = match role {
         Role::Producer => {
             let position = settle_lane(regions, index);
+            crash_point!(LaneSettled);
             clear_producer(regions, index);
             position
         }
@@ -84,9 +87,11 @@ fn put_in_order(regions: &Regions, role: Role, index: u32, words: &SeatWords) ->
             0
         }
     };
+    crash_point!(DeadCleared);
     // ORDERING: relaxed; a statistic.
     regions.words.recoveries.fetch_add(1, Ordering::Relaxed);
     super::set_free(words);
+    crash_point!(DeadFreed);
     super::note_change(regions);
     position
 }

@@ -19,6 +19,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::mapping::Access;
 use super::name::{self, PREFIX, SHM_DIR};
+use crate::crash::crash_point;
 use crate::error::Error;
 use crate::layout::header::{Header, HeaderError, RawHeader};
 
@@ -72,7 +73,9 @@ impl Segment {
         let file: File = open(SHM_DIR, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(|errno| unsupported(name, "create a file in /dev/shm", errno))?
             .into();
+        crash_point!(SegmentOpened);
         allocate(&file, name, header.geometry.segment_bytes)?;
+        crash_point!(SegmentAllocated);
         let fixed = header.encode(name, schema);
         file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of"))?;
         let after = crate::layout::header::FIXED_BYTES;
@@ -81,10 +84,12 @@ impl Segment {
             fill(&file, *words).map_err(failed("write"))?;
         }
         grant(&file, name, rights)?;
+        crash_point!(SegmentWritten);
         let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
         let target = name::path(name);
         linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
             .map_err(|errno| unsupported(name, "name a file through /proc/self/fd", errno))?;
+        crash_point!(SegmentNamed);
         Self::of(file, name)
     }
 

@@ -1,0 +1,187 @@
+//! Named places in the code at which a process can be made to die or to stop.
+//!
+//! A promise about processes that die "at any instruction" is worth what was tried. `crash_point!`
+//! marks the places between two steps of a protocol; in the library as it is used it compiles to
+//! nothing. Built with the feature `crash-points` (by `crates/busway-crashable`, which is this
+//! library once more for the workers of `busctl torture`), a process can be armed to end or to stop
+//! itself when it comes to one of them for the n-th time.
+
+/// Dies or stops here if the process was armed to; nothing at all without the feature.
+macro_rules! crash_point {
+    ($point:ident) => {
+        #[cfg(feature = "crash-points")]
+        $crate::crash::reached($crate::crash::CrashPoint::$point);
+    };
+}
+pub(crate) use crash_point;
+
+#[cfg(feature = "crash-points")]
+pub(crate) use armed::reached;
+#[cfg(feature = "crash-points")]
+pub use armed::{CrashAction, CrashPoint, arm, disarm, hits};
+
+#[cfg(feature = "crash-points")]
+mod armed {
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    /// Declares the points with their names.
+    macro_rules! points {
+        ($( $(#[$meta:meta])* $point:ident = $name:literal, )+) => {
+            /// A named place.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            pub enum CrashPoint { $( $(#[$meta])* $point, )+ }
+
+            impl CrashPoint {
+                /// Every point, in the order of the enum.
+                pub const ALL: &'static [Self] = &[$( Self::$point, )+];
+
+                /// The point's name, as options and reports spell it.
+                #[must_use]
+                pub const fn name(self) -> &'static str {
+                    match self { $( Self::$point => $name, )+ }
+                }
+            }
+        };
+    }
+
+    points! {
+        /// A lossless producer has announced new credit and has not looked at the consumers again.
+        CreditAnnounced = "credit-announced",
+        /// A lossy producer has announced what it is about to overwrite.
+        OverwriteAnnounced = "overwrite-announced",
+        /// A frame's header is written and its payload is not.
+        FrameHalfWritten = "frame-half-written",
+        /// A frame is written and nothing is visible.
+        FrameWritten = "frame-written",
+        /// Just before the store of `head`.
+        HeadNotStored = "head-not-stored",
+        /// Just after the store of `head`, before sleepers are looked for.
+        HeadStored = "head-stored",
+        /// A ticket is taken and recorded nowhere.
+        TicketTaken = "ticket-taken",
+        /// The ticket stands beside the slots and not in the lane's words.
+        TicketMarked = "ticket-marked",
+        /// The ticket is recorded, the entry not set.
+        TicketRecorded = "ticket-recorded",
+        /// The entry is set, the lane's `head` does not follow yet.
+        EntrySet = "entry-set",
+        /// A consumer is about to punch a hole.
+        HoleFound = "hole-found",
+        /// A consumer has punched a hole.
+        HolePunched = "hole-punched",
+        /// Frames are handed out and the cursor is not stored.
+        CursorNotStored = "cursor-not-stored",
+        /// A lane's cursor is stored and its producer not rung for.
+        CursorStored = "cursor-stored",
+        /// The lanes' cursors are stored and the order cursor is not.
+        OrderCursorNotStored = "order-cursor-not-stored",
+        /// A seat's lock is taken and nothing written.
+        SeatLocked = "seat-locked",
+        /// A seat is taken and nobody told.
+        SeatTaken = "seat-taken",
+        /// A producer sits and its lane's bit is not set.
+        LaneNotOpen = "lane-not-open",
+        /// A consumer's first cursors are placed and bind nobody.
+        CursorsPlaced = "cursors-placed",
+        /// A consumer binds the producers and has not settled where it starts.
+        JoinBegun = "join-begun",
+        /// A participant is about to sleep and says so.
+        Sleeping = "sleeping",
+        /// Who leaves has cleared its bits and holds the seat.
+        BitsCleared = "bits-cleared",
+        /// Who leaves has freed the seat and holds its lock.
+        SeatFreed = "seat-freed",
+        /// A recoverer has taken a dead one's lock and done nothing.
+        RecoveryBegun = "recovery-begun",
+        /// A recoverer has settled a lane and cleared nothing.
+        LaneSettled = "lane-settled",
+        /// A recoverer has cleared the bits and not freed the seat.
+        DeadCleared = "dead-cleared",
+        /// A recoverer has freed the seat and holds its lock.
+        DeadFreed = "dead-freed",
+        /// A consumer is marked as evicted and nobody told.
+        EvictionMarked = "eviction-marked",
+        /// A new segment's file is there, empty and without a name.
+        SegmentOpened = "segment-opened",
+        /// A new segment is allocated and not written.
+        SegmentAllocated = "segment-allocated",
+        /// A new segment is written and has no name.
+        SegmentWritten = "segment-written",
+        /// A new segment has its name.
+        SegmentNamed = "segment-named",
+        /// A bus has lost its name and nobody was told.
+        SegmentUnlinked = "segment-unlinked",
+    }
+
+    impl std::str::FromStr for CrashPoint {
+        type Err = String;
+
+        fn from_str(text: &str) -> Result<Self, String> {
+            let named = Self::ALL.iter().find(|point| point.name() == text).copied();
+            named.ok_or_else(|| format!("there is no crash point {text:?}"))
+        }
+    }
+
+    /// What happens at the point.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum CrashAction {
+        /// SIGKILL: the process ends there.
+        Die,
+        /// SIGSTOP: the process stands there until somebody sends SIGCONT.
+        Stop,
+    }
+
+    /// The armed point's place in `ALL`, plus one; 0 when none is.
+    static ARMED: AtomicU32 = AtomicU32::new(0);
+    /// How often it still has to be reached.
+    static LEFT: AtomicU64 = AtomicU64::new(0);
+    /// Whether to stop there and not to die.
+    static STOPS: AtomicU32 = AtomicU32::new(0);
+    /// How often any point was reached.
+    static HITS: AtomicU64 = AtomicU64::new(0);
+
+    /// Has this process die or stop when it comes to `point` for the `nth` time from now, once.
+    pub fn arm(point: CrashPoint, nth: u64, action: CrashAction) {
+        // ORDERING: relaxed for all; a worker arms itself before it starts, or by the thread that
+        // reaches the points.
+        LEFT.store(nth.max(1), Ordering::Relaxed);
+        STOPS.store(u32::from(action == CrashAction::Stop), Ordering::Relaxed);
+        ARMED.store(point as u32 + 1, Ordering::Relaxed);
+    }
+
+    /// Takes it back.
+    pub fn disarm() {
+        // ORDERING: relaxed; as in `arm`.
+        ARMED.store(0, Ordering::Relaxed);
+    }
+
+    /// How often this process has come to any point: shows that points are compiled in.
+    pub fn hits() -> u64 {
+        // ORDERING: relaxed; a count.
+        HITS.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn reached(point: CrashPoint) {
+        // ORDERING: relaxed for all; see `arm`.
+        HITS.fetch_add(1, Ordering::Relaxed);
+        if ARMED.load(Ordering::Relaxed) == point as u32 + 1 {
+            act();
+        }
+    }
+
+    #[cold]
+    fn act() {
+        // ORDERING: relaxed for all; see `arm`.
+        if LEFT.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
+        }
+        disarm();
+        let stops = STOPS.load(Ordering::Relaxed) != 0;
+        let signal = if stops { Signal::STOP } else { Signal::KILL };
+        // To its own process, so it cannot fail; the signal is taken before the call returns.
+        let _sent = kill_process(getpid(), signal);
+    }
+}
