@@ -271,6 +271,8 @@ pub enum PublishError {
     /// The order ring was lost to other processes' interference more often than any honest
     /// schedule explains.
     Contested,
+    /// This producer was told to leave, by `Bus::kick`. It publishes nothing more; drop it.
+    Evicted,
 }
 
 impl PublishError {
@@ -285,6 +287,7 @@ impl PublishError {
             Self::BatchSize { .. } => "batch_size",
             Self::Removed => "removed",
             Self::Contested => "contested",
+            Self::Evicted => "evicted",
         }
     }
 }
@@ -305,6 +308,7 @@ impl fmt::Display for PublishError {
             }
             Self::Removed => f.write_str("bus was removed"),
             Self::Contested => f.write_str("order ring is being interfered with"),
+            Self::Evicted => f.write_str("producer was told to leave the bus"),
         }
     }
 }
@@ -325,6 +329,13 @@ pub enum PollError {
         /// The lane in question.
         lane: u32,
     },
+    /// This consumer lost its place: it was slower than the bus allows, or told to leave by
+    /// `Bus::kick`. It gets nothing more; drop it, and attach again to go on.
+    Evicted {
+        /// Frames published since it attached that it neither read nor was told of as lost before,
+        /// all lanes, up to the moment when it learned of its eviction.
+        lost: u64,
+    },
     /// The frame's payload does not have the size of the type it was read as.
     WrongType {
         /// Bytes in the frame.
@@ -342,6 +353,7 @@ impl PollError {
             Self::Closed => "closed",
             Self::Removed => "removed",
             Self::Corrupt { .. } => "corrupt",
+            Self::Evicted { .. } => "evicted",
             Self::WrongType { .. } => "wrong_type",
         }
     }
@@ -353,6 +365,9 @@ impl fmt::Display for PollError {
             Self::Closed => f.write_str("every producer has detached and everything is read"),
             Self::Removed => f.write_str("bus was removed and everything is read"),
             Self::Corrupt { lane } => write!(f, "lane {lane} holds an impossible position"),
+            Self::Evicted { lost } => {
+                write!(f, "consumer was evicted; {lost} frames were published that it did not get")
+            }
             Self::WrongType { len, want } => {
                 write!(f, "frame of {len} bytes read as a type of {want} bytes")
             }

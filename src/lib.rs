@@ -82,7 +82,7 @@ pub use busway_derive::Frame;
 pub use error::{Error, PollError, PublishError};
 pub use frame::{Frame, Raw};
 pub use options::{FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
-pub use participant::{Participant, Reclaimed, Role};
+pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;
 pub use zerocopy;
 

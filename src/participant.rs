@@ -48,9 +48,22 @@ pub struct Participant {
     pub epoch: u64,
     /// When it attached, nanoseconds since 1970 UTC.
     pub attached_unix_ns: u64,
+    /// Whether it was told to leave: it gets an error that says so at its next call, if it has not
+    /// had it yet.
+    pub evicted: bool,
     /// Whether the kernel still holds its seat's lock. `false`: it is provably dead, and its seat
     /// waits to be given back.
     pub alive: bool,
+}
+
+/// A participant that was told to leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kicked {
+    /// Who it is, as it stood before.
+    pub participant: Participant,
+    /// It holds up nobody from now on. `false`: it leaves at its next call, since it may be reading
+    /// in place until then; or it is a producer, which never holds up anybody.
+    pub at_once: bool,
 }
 
 /// A seat that was given back after its holder died.

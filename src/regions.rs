@@ -9,12 +9,17 @@
 //! | recovery | rw | r | rw | rw | - |
 //! | observer, statistics | r | r | r | r | r |
 
+mod evict;
+
 use std::sync::Arc;
+
+pub(crate) use evict::Eviction;
 
 use crate::error::Error;
 use crate::lane::Gates;
 use crate::layout::geometry::{Geometry, Region};
-use crate::layout::header::Header;
+use crate::layout::header::{FEATURES_KNOWN, Header};
+use crate::layout::state::SeatState;
 use crate::layout::words::{ControlWords, CursorWords, LANE_WORDS_BYTES, LaneWords, SeatWords};
 use crate::order::{Laps, OrderWords};
 use crate::participant::Role;
@@ -73,6 +78,7 @@ pub(crate) struct Regions {
     control: Arc<Mapping>,
     heads: Arc<Mapping>,
     entries: SharedArray,
+    eviction: Option<Eviction>,
 }
 
 impl Regions {
@@ -82,12 +88,13 @@ impl Regions {
     /// `Incompatible` for who would write to a bus that has features this build does not know;
     /// `Io` when the system refuses a mapping.
     pub(crate) fn map(segment: &Segment, header: &Header, view: View) -> Result<Self, Error> {
-        if header.features_ro_compat != 0 && view != View::Observer {
+        let unknown = header.features_ro_compat & !FEATURES_KNOWN;
+        if unknown != 0 && view != View::Observer {
             return Err(Error::Incompatible {
                 name: segment.name.clone(),
                 reason: format!(
-                    "writing to it takes features {:#x}, this build knows none; it can be observed",
-                    header.features_ro_compat
+                    "writing to it takes features {unknown:#x}, which this build lacks; it can be \
+                     observed"
                 ),
             });
         }
@@ -100,7 +107,7 @@ impl Regions {
         let order_access = if geometry.order.bytes > 0 { view.order() } else { Access::Read };
         let order = map(geometry.order, order_access)?;
         let outside = || outside(segment);
-        Ok(Self {
+        let mut regions = Self {
             geometry,
             origin: header.origin,
             words: Shared::at(&control, 0).ok_or_else(outside)?,
@@ -109,7 +116,13 @@ impl Regions {
             control,
             heads,
             entries: SharedArray::at(&order, 0, geometry.order_capacity).ok_or_else(outside)?,
-        })
+            eviction: None,
+        };
+        // Who only looks cannot evict, and asks the seats by itself who was.
+        if let Some(rule) = header.evict {
+            regions.eviction = Some(Eviction::of(&regions, rule).ok_or_else(outside)?);
+        }
+        Ok(regions)
     }
 
     /// A participant's seat; `None` when the bus has no such seat.
@@ -143,7 +156,44 @@ impl Regions {
 
     /// The words that gate a lane.
     pub(crate) fn gates(&self, lane: u32) -> LaneGates {
-        LaneGates { words: self.words.clone(), cursors: self.cursors.clone(), lane }
+        LaneGates {
+            words: self.words.clone(),
+            cursors: self.cursors.clone(),
+            eviction: self.eviction.clone(),
+            producer: self.seat(Role::Producer, lane),
+            lane,
+        }
+    }
+
+    /// How this bus evicts consumers that are slow, if it does.
+    pub(crate) fn eviction(&self) -> Option<&Eviction> {
+        self.eviction.as_ref()
+    }
+
+    /// Whether a consumer gates nobody any more although it has not left yet.
+    pub(crate) fn is_let_go(&self, consumer: u32) -> bool {
+        self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
+    }
+
+    /// Tells the holder of a seat to leave. `false`: there is none, or it was told before.
+    pub(crate) fn evict(&self, role: Role, seat: u32) -> bool {
+        self.seat(role, seat).is_some_and(|words| {
+            // ORDERING: acquire, pairs with the release store in `seat::sit`.
+            let state = SeatState::from_word(words.state.load(Ordering::Acquire));
+            evict::evict_seat(&words, state, &self.words, &self.bells)
+        })
+    }
+
+    /// Tells whoever watches that a seat was taken, left, given back or told to leave.
+    pub(crate) fn note_change(&self) {
+        note_change(&self.bells);
+    }
+
+    /// Counts an impossible word that was met.
+    #[cold]
+    pub(crate) fn note_corruption(&self) {
+        // ORDERING: relaxed; a statistic.
+        self.words.corruptions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the bus has been removed.
@@ -157,6 +207,7 @@ impl Regions {
         OrderMemory {
             words: self.words.clone(),
             cursors: self.cursors.clone(),
+            eviction: self.eviction.clone(),
             entries: self.entries.clone(),
         }
     }
@@ -262,11 +313,20 @@ impl Cursors {
     }
 }
 
+/// Tells whoever watches that a seat changed.
+fn note_change(bells: &ControlWords) {
+    // ORDERING: release, pairs with the acquire load in `Bus::seat_changes`.
+    bells.seat_changes.fetch_add(1, Ordering::Release);
+}
+
 /// What gates one lane.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneGates {
     words: Shared<ControlWords>,
     cursors: Cursors,
+    eviction: Option<Eviction>,
+    /// The seat of the lane's producer.
+    producer: Option<Shared<SeatWords>>,
     lane: u32,
 }
 
@@ -278,6 +338,17 @@ impl Gates for LaneGates {
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
         self.cursors.row(consumer)?.positions.get(usize::try_from(self.lane).ok()?)
     }
+
+    fn lets_go(&self, consumer: u32, head: u64) -> bool {
+        self.eviction.as_ref().is_some_and(|evict| evict.lets_go(consumer, self.lane, head))
+    }
+
+    fn is_closed(&self) -> bool {
+        self.producer.as_ref().is_some_and(|seat| {
+            // ORDERING: relaxed; whoever was told to leave may learn it a little later.
+            SeatState::from_word(seat.state.load(Ordering::Relaxed)).is_evicted()
+        })
+    }
 }
 
 /// The order ring in a segment.
@@ -285,6 +356,7 @@ impl Gates for LaneGates {
 pub(crate) struct OrderMemory {
     words: Shared<ControlWords>,
     cursors: Cursors,
+    eviction: Option<Eviction>,
     entries: SharedArray,
 }
 
@@ -305,6 +377,10 @@ impl OrderWords for OrderMemory {
 
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
         Some(&self.cursors.row(consumer)?.words.order_cursor)
+    }
+
+    fn is_evicted(&self, consumer: u32) -> bool {
+        self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
     }
 
     fn patience_ns(&self) -> &AtomicU64 {

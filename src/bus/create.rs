@@ -3,13 +3,14 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::mem::offset_of;
+use std::time::Duration;
 
 use nix::unistd::Uid;
 
 use super::Bus;
 use crate::error::Error;
 use crate::layout::geometry::{Geometry, Shape};
-use crate::layout::header::Header;
+use crate::layout::header::{Evict, FEATURE_EVICTS, Header};
 use crate::layout::words::{ControlWords, LANE_WORDS_BYTES, LaneWords};
 use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 use crate::order::writer::PATIENCE_NS;
@@ -68,6 +69,8 @@ pub struct BusOptions {
     size_bytes_max: u64,
     if_not_exists: bool,
     origin: u64,
+    evict_lag_frames: u64,
+    evict_after: Option<Duration>,
 }
 
 impl Default for BusOptions {
@@ -96,6 +99,8 @@ impl BusOptions {
             size_bytes_max: SIZE_BYTES_MAX,
             if_not_exists: false,
             origin: 0,
+            evict_lag_frames: 0,
+            evict_after: None,
         }
     }
 
@@ -191,6 +196,25 @@ impl BusOptions {
         self
     }
 
+    /// Evicts a consumer that is so many frames behind on a lane: it gates nobody any more, and its
+    /// next call says so with the number of frames that it did not get. 0, the default: never. The
+    /// look is taken when a producer renews its credit, a quarter of the ring at a time.
+    ///
+    /// Lossless buses only. On a bus that evicts, consumers read checked copies instead of in place,
+    /// since a consumer that stands still in the middle of a frame can lose it at any time.
+    pub fn evict_lag_frames(mut self, frames: u64) -> Self {
+        self.evict_lag_frames = frames;
+        self
+    }
+
+    /// Evicts a consumer that a producer waits for, or is refused because of, and that does not move
+    /// its cursor for so long. `None`, the default: never. As
+    /// [`evict_lag_frames`](Self::evict_lag_frames) otherwise; both may be given.
+    pub fn evict_after(mut self, after: Option<Duration>) -> Self {
+        self.evict_after = after;
+        self
+    }
+
     /// What the segment would take.
     ///
     /// # Errors
@@ -224,9 +248,11 @@ impl BusOptions {
                 allowed: format!("at most {} bytes (size_bytes_max)", self.size_bytes_max),
             });
         }
+        let evict = self.evict(&geometry)?;
         let header = Header {
             geometry,
-            features_ro_compat: 0,
+            features_ro_compat: if evict.is_some() { FEATURE_EVICTS } else { 0 },
+            evict,
             origin: self.origin,
             schema_hash: self.schema.as_ref().map_or(0, Schema::hash),
             created_unix_ns: clock::unix_ns(),
@@ -256,10 +282,15 @@ impl BusOptions {
     /// # Errors
     /// [`Error::BadGeometry`] when the options themselves are wrong.
     pub fn difference(&self, bus: &Bus) -> Result<Option<String>, Error> {
-        let want = self.geometry()?.0.shape;
+        let geometry = self.geometry()?.0;
+        let want = geometry.shape;
         let have = bus.header().geometry.shape;
         let schema = self.schema.as_ref().map_or(0, Schema::hash);
-        let pairs: [(&str, String, String); 10] = [
+        let rule = |evict: Option<Evict>| match evict {
+            Some(Evict { lag, after_ns }) => format!("{lag} frames, {after_ns} ns"),
+            None => "never".to_owned(),
+        };
+        let pairs: [(&str, String, String); 11] = [
             ("topology", have.topology.to_string(), want.topology.to_string()),
             ("on-full policy", have.on_full.to_string(), want.on_full.to_string()),
             ("timestamps", have.timestamps.to_string(), want.timestamps.to_string()),
@@ -269,12 +300,43 @@ impl BusOptions {
             ("capacity", have.capacity.to_string(), want.capacity.to_string()),
             ("lanes", have.lanes.to_string(), want.lanes.to_string()),
             ("consumers", have.consumers.to_string(), want.consumers.to_string()),
+            ("eviction", rule(bus.header().evict), rule(self.evict(&geometry)?)),
             ("schema hash", format!("{:016x}", bus.header().schema_hash), format!("{schema:016x}")),
         ];
         Ok(pairs
             .into_iter()
             .find(|(_, have, want)| have != want)
             .map(|(what, have, want)| format!("{what} is {have}, asked for is {want}")))
+    }
+
+    /// The rule for slow consumers.
+    fn evict(&self, geometry: &Geometry) -> Result<Option<Evict>, Error> {
+        let after_ns = self.evict_after.map_or(Ok(0), |after| {
+            u64::try_from(after.as_nanos()).ok().filter(|&ns| ns > 0).ok_or(Error::BadOption {
+                option: "evict-after",
+                value: format!("{after:?}"),
+                allowed: "from a nanosecond to 584 years".to_owned(),
+            })
+        })?;
+        let evict = Evict { lag: self.evict_lag_frames, after_ns };
+        if evict.lag == 0 && evict.after_ns == 0 {
+            return Ok(None);
+        }
+        if evict.lag > geometry.shape.capacity {
+            return Err(Error::BadGeometry {
+                what: "evict-lag",
+                value: evict.lag,
+                allowed: format!("1 to {}, the frames that a lane holds", geometry.shape.capacity),
+            });
+        }
+        if !self.on_full.is_lossless() {
+            return Err(Error::BadOption {
+                option: "eviction on a bus with on-full policy",
+                value: self.on_full.to_string(),
+                allowed: "block, reject".to_owned(),
+            });
+        }
+        Ok(Some(evict))
     }
 
     /// The geometry, and the schema's document.

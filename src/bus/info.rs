@@ -49,6 +49,10 @@ pub struct BusInfo {
     pub creator_uid: u32,
     /// A random number that tells this bus from another of the same name.
     pub instance: u64,
+    /// Frames behind on a lane at which a consumer is evicted; `None`: never for that.
+    pub evict_lag_frames: Option<u64>,
+    /// Standing still in a producer's way for which a consumer is evicted; `None`: never for that.
+    pub evict_after_ns: Option<u64>,
     /// The layout version of its segment.
     pub layout_version: u32,
 }
@@ -78,6 +82,8 @@ impl BusInfo {
             creator_pid: header.creator_pid,
             creator_uid: header.creator_uid,
             instance: header.instance,
+            evict_lag_frames: header.evict.map(|evict| evict.lag).filter(|&lag| lag > 0),
+            evict_after_ns: header.evict.map(|evict| evict.after_ns).filter(|&ns| ns > 0),
             layout_version: LAYOUT_VERSION,
         }
     }
@@ -94,6 +100,11 @@ pub struct BusStat {
     pub recoveries: u64,
     /// Order entries given up for a late producer.
     pub punches: u64,
+    /// Live participants that were made to leave.
+    pub evictions: u64,
+    /// Impossible words that participants met in the segment. More than 0: somebody stores there
+    /// what no honest program does.
+    pub corruptions: u64,
     /// Every lane, with its producer if it has one.
     pub lanes: Vec<LaneStat>,
     /// The attached consumers.
@@ -117,6 +128,11 @@ pub struct LaneStat {
     pub blocked_count: u64,
     /// Time that they waited.
     pub blocked_ns: u64,
+    /// When its producer found the lane full, on the clock of `Bus::now_ns`; `None` while it has
+    /// room.
+    pub held_since_ns: Option<u64>,
+    /// The consumers that leave it no room, by their seats.
+    pub held_by: Vec<u32>,
     /// Its producer.
     pub producer: Option<Participant>,
 }

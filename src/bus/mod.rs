@@ -2,10 +2,11 @@
 //!
 //! * `create`: the options of a new bus and its making.
 //! * `info`: what a bus is and how it stands, as values for tools.
-//! * `stat`: the snapshot that fills them.
+//! * `stat`: the snapshot that fills them. * `kick`: telling participants to leave.
 
 pub(crate) mod create;
 pub(crate) mod info;
+mod kick;
 mod stat;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::frame::Frame;
 use crate::layout::header::Header;
 use crate::options::FrameLayout;
-use crate::participant::{Participant, Reclaimed, Role};
+use crate::participant::{Kicked, Participant, Reclaimed, Role};
 use crate::regions::{Regions, View};
 use crate::schema::Schema;
 use crate::seat::{self, recovery};
@@ -126,7 +127,7 @@ impl Bus {
         if let Some(regions) = regions {
             // ORDERING: release, pairs with the acquire load in `Regions::is_removed`.
             regions.words.removed.store(1, Ordering::Release);
-            seat::note_change(&regions);
+            regions.note_change();
         }
         Ok(())
     }
@@ -178,7 +179,7 @@ impl Bus {
     /// Cheap: one load.
     #[must_use]
     pub fn seat_changes(&self) -> u32 {
-        // ORDERING: acquire, pairs with the release in `seat::note_change`.
+        // ORDERING: acquire, pairs with the release in `Regions::note_change`.
         self.inner.regions.bells.seat_changes.load(Ordering::Acquire)
     }
 
@@ -198,6 +199,21 @@ impl Bus {
     /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
     pub fn reclaim(&self) -> Result<Vec<Reclaimed>, Error> {
         recovery::reclaim(&self.inner.segment)
+    }
+
+    /// Tells every participant with this pid to leave the bus, and says who they are; none, when
+    /// nobody has the pid.
+    ///
+    /// A consumer of a bus that evicts slow ones gates nobody from now on. On any other bus it may be
+    /// reading in place, so it goes at its next call, with [`PollError::Evicted`](crate::PollError)
+    /// and its loss; one that never calls again can only be ended, which is then noticed at once. A
+    /// producer gets [`PublishError::Evicted`](crate::PublishError) when it next looks around, a few
+    /// times a lap.
+    ///
+    /// # Errors
+    /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
+    pub fn kick(&self, pid: u32) -> Result<Vec<Kicked>, Error> {
+        kick::kick(&self.inner.segment, pid)
     }
 
     /// Now, on the clock of the frames' `time_ns`: `CLOCK_MONOTONIC` in nanoseconds.

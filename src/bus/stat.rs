@@ -4,7 +4,7 @@
 //! them promise to belong together.
 
 use super::info::{BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
-use crate::lane::{bits, is_before};
+use crate::lane::{Gates, bits, is_before};
 use crate::layout::header::Header;
 use crate::participant::Role;
 use crate::regions::Regions;
@@ -25,6 +25,8 @@ pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) ->
         published: lanes.iter().fold(0, |sum, lane| lane.published.saturating_add(sum)),
         recoveries: load(&regions.words.recoveries),
         punches: load(&regions.words.punches),
+        evictions: load(&regions.words.evictions),
+        corruptions: load(&regions.words.corruptions),
         lanes,
         consumers,
         order: ordered.then(|| OrderStat { tail: load(&regions.words.order_tail) }),
@@ -34,6 +36,8 @@ pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) ->
 fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -> Option<LaneStat> {
     let words = regions.lane(lane)?;
     let position = load(&words.head);
+    let held_since_ns = load(&words.held_since_ns);
+    let held_by = holders(regions, lane, position, held_since_ns != 0);
     Some(LaneStat {
         lane,
         position,
@@ -41,8 +45,28 @@ fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -
         rejected: load(&words.rejected),
         blocked_count: load(&words.blocked_count),
         blocked_ns: load(&words.blocked_ns),
+        held_since_ns: (held_since_ns != 0 && !held_by.is_empty()).then_some(held_since_ns),
+        held_by,
         producer: seat::occupant(segment, regions, Role::Producer, lane),
     })
+}
+
+/// The consumers that leave a lane's producer no room: those furthest behind, when it says that the
+/// lane is full or when that is a whole ring.
+fn holders(regions: &Regions, lane: u32, head: u64, is_full: bool) -> Vec<u32> {
+    let gates = regions.gates(lane);
+    let capacity = regions.geometry.shape.capacity;
+    let unread: Vec<(u32, u64)> = bits(load(gates.attached()))
+        .filter(|&consumer| !regions.is_let_go(consumer))
+        .filter_map(|consumer| Some((consumer, head.wrapping_sub(load(gates.cursor(consumer)?)))))
+        // The head was loaded before the cursor, which may have passed it since.
+        .filter(|&(_, unread)| unread > 0 && unread < 1 << 63)
+        .collect();
+    let most = unread.iter().map(|&(_, unread)| unread).max().unwrap_or(0);
+    if !is_full && most < capacity {
+        return Vec::new();
+    }
+    unread.into_iter().filter(|&(_, unread)| unread == most).map(|(consumer, _)| consumer).collect()
 }
 
 fn consumer_stat(

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
@@ -15,20 +15,16 @@ use crate::lane::join::{self, Joining};
 use crate::lane::reader::LaneReader;
 use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, Start, Topology, Wait};
-use crate::park::{self, Step, Waiting};
+use crate::park;
 use crate::participant::Role;
 use crate::received::{FrameRef, FrameShape, Frames};
 use crate::regions::{self, LaneData, Regions, Row, View};
 use crate::run::{self, Run};
 use crate::seat::{self, Seat, recovery};
-use crate::shm::lock;
 use crate::shm::mapping::Shared;
 use crate::shm::segment::Segment;
 use crate::sync::Ordering;
 use crate::sync::barrier::Light;
-
-/// How often a waiting consumer asks the kernel whether the producers that it waits for live.
-const PROBE: Duration = Duration::from_millis(20);
 
 /// What a consumer knows of one lane.
 #[derive(Debug)]
@@ -51,21 +47,27 @@ pub(super) struct Engine {
     pub(super) buffer: Buffer,
     shape: FrameShape,
     pub(super) lossless: bool,
+    /// Frames are read where they stand; otherwise they are copied and the copies checked.
+    pub(super) in_place: bool,
     pub(super) capacity: u64,
     pub(super) visit_frames: u64,
     read: u64,
     lost: u64,
+    /// Set once this consumer knows that it was evicted: how many frames that cost.
+    pub(super) evicted: Option<u64>,
+    /// Frames of it that were overwritten before this consumer knew.
+    pub(super) torn: u64,
     /// A producer has been seen, so that the absence of any means closed.
-    met: bool,
-    wait: Wait,
+    pub(super) met: bool,
+    pub(super) wait: Wait,
     /// When to ask whether the producers that this consumer waits for are alive.
-    probe_at: Option<Instant>,
+    pub(super) probe_at: Option<Instant>,
     light: Light,
     pub(super) row: Row,
     pub(super) regions: Regions,
-    seat: Seat,
+    pub(super) seat: Seat,
     pid: u32,
-    segment: Segment,
+    pub(super) segment: Segment,
 }
 
 impl Engine {
@@ -87,6 +89,7 @@ impl Engine {
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), shape.capacity);
         let lossless = shape.on_full.is_lossless();
+        let in_place = lossless && regions.eviction().is_none();
         let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
         let mut engine = Self {
             run: Run::default(),
@@ -94,17 +97,20 @@ impl Engine {
             lanes: Vec::with_capacity(data.len()),
             next_lane: 0,
             ordered: None,
-            buffer: Buffer::new(if lossless { 0 } else { buffered }),
+            buffer: Buffer::new(if in_place { 0 } else { buffered }),
             shape: FrameShape {
                 event: shape.frames == FrameLayout::Event,
                 payload_bytes: usize::try_from(shape.payload_bytes).unwrap_or(0),
                 stride,
             },
             lossless,
+            in_place,
             capacity: shape.capacity,
             visit_frames,
             read: 0,
             lost: 0,
+            evicted: None,
+            torn: 0,
             met: false,
             wait: options.wait,
             probe_at: None,
@@ -187,7 +193,7 @@ impl Engine {
         }
         let max = u64::try_from(max).unwrap_or(u64::MAX);
         let mut count = self.run.left.min(max);
-        if self.lossless
+        if self.in_place
             && let Some(lane) = self.lane(self.run.lane)
         {
             count = lane.data.slots.contiguous(self.run.position, count);
@@ -198,7 +204,7 @@ impl Engine {
 
     #[inline]
     fn hand_out(&mut self, count: u64) {
-        let first = if self.lossless { self.run.position } else { self.run.buffered };
+        let first = if self.in_place { self.run.position } else { self.run.buffered };
         self.handed = (first, count);
         self.run.take(count);
         self.read = self.read.wrapping_add(count);
@@ -208,7 +214,7 @@ impl Engine {
     #[inline]
     fn handed_bytes(&self) -> &[u8] {
         let (first, count) = self.handed;
-        if self.lossless {
+        if self.in_place {
             let Some(lane) = self.lane(self.run.lane) else {
                 return &[];
             };
@@ -239,7 +245,11 @@ impl Engine {
     /// Ends the run before and finds the next.
     fn next_run(&mut self) -> Result<bool, PollError> {
         self.finish();
-        let found = if self.ordered.is_some() { self.next_in_order()? } else { self.visit()? };
+        if self.seat.is_evicted() {
+            return Err(self.leave_evicted());
+        }
+        let found = if self.ordered.is_some() { self.next_in_order() } else { self.visit() };
+        let found = found.map_err(|error| self.explain(error))?;
         self.met |= found;
         if found { Ok(true) } else { self.nothing() }
     }
@@ -272,8 +282,12 @@ impl Engine {
             if available == 0 {
                 return Ok(false);
             }
-            self.run = Run::in_place(number, lane.reader.position(), available.min(most));
-            return Ok(true);
+            let count = available.min(most);
+            if self.in_place {
+                self.run = Run::in_place(number, lane.reader.position(), count);
+                return Ok(true);
+            }
+            return self.copy_gated(index, count);
         }
         let (run, lost) =
             run::copy(number, &mut lane.reader, &lane.data, self.capacity, most, &mut self.buffer);
@@ -392,90 +406,17 @@ impl Engine {
         if gone && self.met { Err(PollError::Closed) } else { Err(PollError::Removed) }
     }
 
-    fn has_producers(&self) -> bool {
+    pub(super) fn has_producers(&self) -> bool {
         // ORDERING: acquire, pairs with the release of the bit's clearing in
         // `recovery::clear_producer`: whoever sees it clear sees the last head as well.
         self.regions.words.producers.iter().any(|word| word.load(Ordering::Acquire) != 0)
     }
 
     /// Whether anything is published that this consumer has not come to.
-    fn has_more(&self) -> bool {
+    pub(super) fn has_more(&self) -> bool {
         match &self.ordered {
             Some(ordered) => ordered.has_more(),
             None => self.lanes.iter().any(|lane| lane.reader.published() != lane.reader.position()),
-        }
-    }
-
-    /// Waits for a frame. `false`: the time is over.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, PollError> {
-        if self.advance()? {
-            return Ok(true);
-        }
-        let mut waiting = Waiting::new(self.wait, timeout);
-        // Kept from one call to the next, so that short timeouts come to it as well.
-        let mut probe_at = *self.probe_at.get_or_insert_with(|| Instant::now() + PROBE);
-        let mut steps = 0_u32;
-        loop {
-            let looks = match waiting.step() {
-                // A strategy that never parks has to learn of deaths as well. The clock costs more
-                // than a spin, so it is not read at each.
-                Step::Again => {
-                    steps = steps.wrapping_add(1);
-                    steps.is_multiple_of(64)
-                }
-                Step::Over => {
-                    if Instant::now() >= probe_at {
-                        self.give_back_dead_producers();
-                        self.probe_at = None;
-                        return self.advance();
-                    }
-                    return Ok(false);
-                }
-                Step::Park(longest) => {
-                    self.park(longest);
-                    true
-                }
-            };
-            if looks && Instant::now() >= probe_at {
-                self.give_back_dead_producers();
-                probe_at = Instant::now() + PROBE;
-                self.probe_at = Some(probe_at);
-            }
-            if self.advance()? {
-                self.probe_at = None;
-                return Ok(true);
-            }
-        }
-    }
-
-    fn park(&self, longest: Duration) {
-        let sleepers = &self.regions.bells.sleeping_consumers;
-        let changes = &self.regions.bells.seat_changes;
-        // ORDERING: relaxed; compared with a later look at the same word.
-        let before = changes.load(Ordering::Relaxed);
-        let bit = 1 << (self.seat.index & 63);
-        park::park(&self.seat.bell, (sleepers, bit), longest, || {
-            // Producers that left since may have closed the last lane.
-            self.has_more()
-                || changes.load(Ordering::Relaxed) != before
-                || (self.met && !self.has_producers())
-        });
-    }
-
-    /// Recovers producers that are provably dead, so that their lanes count as closed.
-    fn give_back_dead_producers(&self) {
-        let dead = |lane: u32| {
-            let byte = seat::byte(Role::Producer, lane);
-            lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
-        };
-        let words = (0..).step_by(64).zip(&self.regions.words.producers);
-        // ORDERING: relaxed; only whom to ask about.
-        let any = words
-            .flat_map(|(base, word)| bits(word.load(Ordering::Relaxed)).map(move |bit| base + bit))
-            .any(dead);
-        if any {
-            // Somebody else may be faster, or this user may lack the right: the next look tells.
-            let _reclaimed = recovery::reclaim(&self.segment);
         }
     }
 

@@ -1,13 +1,15 @@
 //! What a reading process holds.
 //!
-//! * `options`: attaching. * `engine`: runs of frames, cursors, waiting. * `ordered`: runs by the
-//!   order ring.
+//! * `options`: attaching. * `engine`: runs of frames, cursors. * `ordered`: runs by the order ring.
+//! * `wait`: waiting. * `evicted`: losing its place.
 
 mod engine;
+mod evicted;
 mod options;
 mod ordered;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

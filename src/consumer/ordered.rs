@@ -129,7 +129,7 @@ impl Engine {
                 return Ok(false);
             };
             if let Some((lane, left)) = ordered.entry {
-                if self.take_known(lane, left) {
+                if self.take_known(lane, left)? {
                     return Ok(true);
                 }
                 continue;
@@ -213,15 +213,18 @@ impl Engine {
 
     /// Starts a run of up to `left` frames at a lane's position. `false`: none of them is left.
     #[inline]
-    fn take_known(&mut self, index: usize, left: u64) -> bool {
+    fn take_known(&mut self, index: usize, left: u64) -> Result<bool, PollError> {
         let Some(lane) = self.lanes.get_mut(index) else {
-            return false;
+            return Ok(false);
         };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let count = left.min(self.visit_frames);
         if self.lossless {
-            self.run = Run::in_place(number, lane.reader.position(), count);
-            return true;
+            if self.in_place {
+                self.run = Run::in_place(number, lane.reader.position(), count);
+                return Ok(true);
+            }
+            return self.copy_gated(index, count);
         }
         let (reader, buffer) = (&mut lane.reader, &mut self.buffer);
         let (run, torn) = run::copy_known(number, reader, &lane.data, self.capacity, count, buffer);
@@ -232,7 +235,7 @@ impl Engine {
         if let Some(run) = run {
             self.run = run;
         }
-        run.is_some()
+        Ok(run.is_some())
     }
 
     /// Takes `count` frames off the present entry, and moves past it at its end.

@@ -40,6 +40,17 @@ pub(crate) trait Gates {
 
     /// A consumer's cursor on this lane. `None` for a consumer that the bus does not have.
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64>;
+
+    /// Whether a consumer no longer counts, evicted before or just now for being too far behind
+    /// `head`. Asked only where the cursors are looked at anyway; never so unless the bus evicts.
+    fn lets_go(&self, _consumer: u32, _head: u64) -> bool {
+        false
+    }
+
+    /// Whether the lane's producer was told to leave.
+    fn is_closed(&self) -> bool {
+        false
+    }
 }
 
 /// Whether position `a` is before `b`. Positions wrap at 2^64 and two that are ever compared are

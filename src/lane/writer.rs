@@ -74,6 +74,9 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
     /// Looks at the cursors for room for `count` more frames, and for some more as credit.
     #[cold]
     fn renew(&mut self, count: u64) -> bool {
+        if self.gates.is_closed() {
+            return false;
+        }
         let (gate, anybody) = self.gate();
         let wanted = self.head.wrapping_add(count);
         if is_before(gate, wanted) {
@@ -99,7 +102,41 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         }
         self.announced = announce;
         self.limit = limit;
+        self.note_room();
         true
+    }
+
+    /// Whether the next `count` positions may be overwritten. Lossy buses only, where nobody gates:
+    /// not when the producer was told to leave, which is looked at a few times a lap.
+    #[inline]
+    pub(crate) fn may_overwrite(&mut self, count: u64) -> bool {
+        self.limit.wrapping_sub(self.head) >= count || self.look_around(count)
+    }
+
+    #[cold]
+    fn look_around(&mut self, count: u64) -> bool {
+        if self.gates.is_closed() {
+            return false;
+        }
+        self.limit = self.head.wrapping_add((self.capacity / GATED_STEP).max(count));
+        true
+    }
+
+    /// Says since when the lane has been full, if it was not said before.
+    #[cold]
+    pub(crate) fn note_full(&self, now_ns: u64) {
+        // ORDERING: relaxed for both; this producer's own word, for display.
+        if self.words.held_since_ns.load(Ordering::Relaxed) == 0 {
+            self.words.held_since_ns.store(now_ns.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// The same for a lane that has room again.
+    fn note_room(&self) {
+        // ORDERING: relaxed for both; this producer's own word, for display.
+        if self.words.held_since_ns.load(Ordering::Relaxed) != 0 {
+            self.words.held_since_ns.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The first position that must not be written, and whether any consumer says so.
@@ -116,9 +153,17 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
             // ORDERING: acquire, pairs with the release store of the cursor in
             // `LaneReader::release`; the consumer's reads come before this producer's overwrite.
             let cursor = cursor.load(Ordering::Acquire);
+            if self.gates.lets_go(consumer, self.head) {
+                continue;
+            }
             gate = earlier(gate, cursor.wrapping_add(self.capacity));
         }
         (gate, attached != 0)
+    }
+
+    /// Whether a consumer that stands at `cursor` leaves no room for `count` more frames.
+    pub(crate) fn is_held_at(&self, cursor: u64, count: u64) -> bool {
+        is_before(cursor.wrapping_add(self.capacity), self.head.wrapping_add(count))
     }
 
     /// How many published frames the slowest attached consumer has still to read.

@@ -34,7 +34,9 @@
 //!    312    8  row_bytes           from one consumer's cursors to the next
 //!    320    8  lane_bytes          from one lane's data to the next
 //!    328    8  tickets_offset      of the tickets in a lane's data
-//!    336  168  (zero)
+//!    336    8  evict_lag           frames behind at which a consumer is evicted; 0 never
+//!    344    8  evict_after_ns      standing still, in a producer's way; 0 never
+//!    352  152  (zero)
 //!    504    8  checksum            FNV-1a 64 of bytes 0..504, then of the schema document
 //! ```
 
@@ -52,6 +54,11 @@ pub(crate) const MAGIC: [u8; 8] = *b"BUSWAY\0\0";
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 /// Bytes of the fixed part.
 pub(crate) const FIXED_BYTES: u64 = 512;
+/// `features_ro_compat`: slow consumers are evicted, so that consumers have to read by checked copies
+/// and producers to skip the cursors of the evicted.
+pub(crate) const FEATURE_EVICTS: u64 = 1;
+/// The features that who writes to a bus must know, and this build does.
+pub(crate) const FEATURES_KNOWN: u64 = FEATURE_EVICTS;
 /// `clock`: `CLOCK_MONOTONIC` in nanoseconds.
 const CLOCK_MONOTONIC: u32 = 1;
 
@@ -91,7 +98,9 @@ pub(crate) struct RawHeader {
     row_bytes: u64,
     lane_bytes: u64,
     tickets_offset: u64,
-    _zero1: [u64; 21],
+    evict_lag: u64,
+    evict_after_ns: u64,
+    _zero1: [u64; 19],
     checksum: u64,
 }
 
@@ -107,6 +116,8 @@ const _: () = {
     assert!(offset_of!(RawHeader, name) == 152);
     assert!(offset_of!(RawHeader, regions) == 216);
     assert!(offset_of!(RawHeader, tickets_offset) == 328);
+    assert!(offset_of!(RawHeader, evict_lag) == 336);
+    assert!(offset_of!(RawHeader, evict_after_ns) == 344);
     assert!(offset_of!(RawHeader, checksum) == 504);
 };
 
@@ -114,14 +125,25 @@ const _: () = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) geometry: Geometry,
-    /// Features that whoever writes to the bus must know; this build knows none.
+    /// Features that whoever writes to the bus must know.
     pub(crate) features_ro_compat: u64,
+    /// When a consumer that is slow has to go; `None`: never.
+    pub(crate) evict: Option<Evict>,
     pub(crate) origin: u64,
     pub(crate) schema_hash: u64,
     pub(crate) created_unix_ns: u64,
     pub(crate) creator_pid: u32,
     pub(crate) creator_uid: u32,
     pub(crate) instance: u64,
+}
+
+/// When a live consumer that holds producers up loses its place. At least one of the two is not 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evict {
+    /// So many frames behind on a lane; 0: however many.
+    pub(crate) lag: u64,
+    /// Standing still for so long while a producer waits for it; 0: however long.
+    pub(crate) after_ns: u64,
 }
 
 /// Why bytes are not a header of ours.
@@ -171,7 +193,9 @@ impl Header {
             row_bytes: self.geometry.row_bytes,
             lane_bytes: self.geometry.lane_bytes,
             tickets_offset: self.geometry.tickets_offset,
-            _zero1: [0; 21],
+            evict_lag: self.evict.map_or(0, |evict| evict.lag),
+            evict_after_ns: self.evict.map_or(0, |evict| evict.after_ns),
+            _zero1: [0; 19],
             checksum: 0,
         };
         for (byte, from) in raw.name.iter_mut().zip(name.bytes()) {
@@ -276,9 +300,16 @@ impl RawHeader {
                 geometry.segment_bytes
             )));
         }
+        let evict = Evict { lag: self.evict_lag, after_ns: self.evict_after_ns };
+        let evicts = self.features_ro_compat & FEATURE_EVICTS != 0;
+        let has_limit = evict.lag != 0 || evict.after_ns != 0;
+        if evicts != has_limit || (evicts && !shape.on_full.is_lossless()) {
+            return Err(corrupt("its rule for slow consumers contradicts itself"));
+        }
         Ok(Header {
             geometry,
             features_ro_compat: self.features_ro_compat,
+            evict: evicts.then_some(evict),
             origin: self.origin,
             schema_hash: self.schema_hash,
             created_unix_ns: self.created_unix_ns,

@@ -22,6 +22,7 @@ pub(crate) mod entry;
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
+pub(crate) mod state;
 pub(crate) mod words;
 
 #[cfg(target_endian = "big")]

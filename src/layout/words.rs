@@ -16,7 +16,8 @@ use crate::sync::{AtomicU32, AtomicU64};
 ///  64  rejected        publishes refused because the lane was full       line 1
 ///  72  blocked_count   publishes that had to wait
 ///  80  blocked_ns      time spent waiting
-///  88  (reserved)
+///  88  held_since_ns   when it found its lane full; 0 while it has room
+///  96  (reserved)
 /// 128
 /// ```
 #[repr(C, align(64))]
@@ -30,7 +31,8 @@ pub(crate) struct LaneWords {
     pub(crate) rejected: AtomicU64,
     pub(crate) blocked_count: AtomicU64,
     pub(crate) blocked_ns: AtomicU64,
-    pub(crate) _line1: [AtomicU64; 5],
+    pub(crate) held_since_ns: AtomicU64,
+    pub(crate) _line1: [AtomicU64; 4],
 }
 
 /// The words of the whole bus.
@@ -47,7 +49,9 @@ pub(crate) struct LaneWords {
 /// 160  recoveries        seats given back after their holder died
 /// 168  punches           order entries given up for a late producer
 /// 176  patience_ns       how long a hole in the order is waited for
-/// 184  (reserved)
+/// 184  evictions         live participants that were made to leave
+/// 192  corruptions       impossible words that were met in the segment
+/// 200  (reserved)
 /// 256  order_tail        tickets ever taken                              line 4
 /// 264  (reserved)
 /// 384
@@ -66,7 +70,9 @@ pub(crate) struct ControlWords {
     pub(crate) recoveries: AtomicU64,
     pub(crate) punches: AtomicU64,
     pub(crate) patience_ns: AtomicU64,
-    pub(crate) _line2: [AtomicU64; 9],
+    pub(crate) evictions: AtomicU64,
+    pub(crate) corruptions: AtomicU64,
+    pub(crate) _line2: [AtomicU64; 7],
     pub(crate) order_tail: AtomicU64,
     pub(crate) _line4: [AtomicU64; 15],
 }
@@ -74,7 +80,7 @@ pub(crate) struct ControlWords {
 /// One participant's seat.
 ///
 /// ```text
-///   0  state          epoch << 8 | 0 free, 1 taken                       line 0, changes at attach
+///   0  state          epoch << 8 | 0 free, 1 taken, 2 evicted            line 0, changes at attach
 ///   8  pid            (u32) for display: proof of life is the file lock on the seat's byte
 ///  12  uid            (u32)
 ///  16  attached_unix_ns
@@ -138,6 +144,7 @@ const _: () = {
     assert!(offset_of!(LaneWords, rejected) == 64);
     assert!(offset_of!(LaneWords, blocked_count) == 72);
     assert!(offset_of!(LaneWords, blocked_ns) == 80);
+    assert!(offset_of!(LaneWords, held_since_ns) == 88);
     assert!(size_of::<ControlWords>() as u64 == CONTROL_WORDS_BYTES);
     assert!(offset_of!(ControlWords, consumers) == 0);
     assert!(offset_of!(ControlWords, seat_changes) == 8);
@@ -148,6 +155,8 @@ const _: () = {
     assert!(offset_of!(ControlWords, recoveries) == 160);
     assert!(offset_of!(ControlWords, punches) == 168);
     assert!(offset_of!(ControlWords, patience_ns) == 176);
+    assert!(offset_of!(ControlWords, evictions) == 184);
+    assert!(offset_of!(ControlWords, corruptions) == 192);
     assert!(offset_of!(ControlWords, order_tail) == 256);
     assert!(size_of::<SeatWords>() as u64 == SEAT_WORDS_BYTES);
     assert!(offset_of!(SeatWords, state) == 0);

@@ -58,6 +58,10 @@ pub(crate) trait OrderWords {
     fn attached(&self) -> &AtomicU64;
     /// A consumer's order cursor: it has passed every ticket before this.
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64>;
+    /// Whether a consumer was evicted and no longer counts.
+    fn is_evicted(&self, _consumer: u32) -> bool {
+        false
+    }
     /// How long a hole is waited for, in nanoseconds.
     fn patience_ns(&self) -> &AtomicU64;
     /// Holes punched so far, for display.
@@ -116,7 +120,11 @@ fn gate(words: &impl OrderWords, laps: Laps, ticket: u64) -> u64 {
         // ORDERING: acquire, pairs with the release store in `OrderReader::release`; the
         // consumer's look at the entry comes before its reuse, and what it stored before (its
         // lanes' cursors) is visible to whoever acquires the entry that is set next.
-        gate = earlier(gate, cursor.load(Ordering::Acquire).wrapping_add(entries));
+        let cursor = cursor.load(Ordering::Acquire);
+        if words.is_evicted(consumer) {
+            continue;
+        }
+        gate = earlier(gate, cursor.wrapping_add(entries));
     }
     gate
 }

@@ -127,6 +127,20 @@ impl<M: OrderWords> OrderWriter<M> {
         }
     }
 
+    /// A consumer's place in the order.
+    pub(crate) fn cursor(&self, consumer: u32) -> Option<u64> {
+        // ORDERING: acquire, pairs with the release store in `OrderReader::release`.
+        self.words.cursor(consumer).map(|cursor| cursor.load(Ordering::Acquire))
+    }
+
+    /// Whether a consumer that stands at `cursor` may be what holds this producer up: the ring was
+    /// full at the last attempt, and less than the usual credit is left of it.
+    pub(crate) fn is_held_at(&self, cursor: u64) -> bool {
+        // ORDERING: relaxed; whom to look at.
+        let behind = self.words.tail().load(Ordering::Relaxed).wrapping_sub(cursor);
+        self.wary && behind > self.laps.entries() - self.laps.entries() / STEP && behind < 1 << 63
+    }
+
     /// Refuses without taking a ticket while the ring is full, so that refusals leave no holes.
     /// Each of the other producers may still take one ticket that it looked for earlier, hence the
     /// margin of one ticket per lane.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::options::ProducerOptions;
+use super::slow::SlowConsumers;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::crash::crash_point;
@@ -77,6 +78,10 @@ pub(super) struct Engine {
     /// When to ask whether who holds this producer up is alive; kept from one publish to the next,
     /// so that short waits and refusals come to it as well.
     probe_at: Option<Instant>,
+    /// Frames for which there was no room at the last attempt; 0 when there was.
+    wanted: u64,
+    /// The watch on consumers that stand still, on a bus that evicts those.
+    slow: Option<SlowConsumers>,
     pub(super) counters: Counters,
     regions: Regions,
     seat: Seat,
@@ -134,6 +139,8 @@ impl Engine {
             wait: options.wait,
             timeout: options.timeout,
             probe_at: None,
+            wanted: 0,
+            slow: SlowConsumers::of(&regions),
             counters: Counters::default(),
             regions,
             seat,
@@ -195,6 +202,9 @@ impl Engine {
                 return Ok(());
             }
             return self.wait_for_room(count, room);
+        }
+        if !self.lane.may_overwrite(count) {
+            return Err(PublishError::Evicted);
         }
         self.grow_staging(count)
     }
@@ -327,9 +337,9 @@ impl Engine {
             if waiting.step() == Step::Over {
                 return Err(PublishError::TimedOut);
             }
-            if self.regions.is_removed() {
-                return Err(PublishError::Removed);
-            }
+            self.check_standing()?;
+            // The lane has room for the run: it is the order ring that is looked at.
+            self.wanted = 0;
             self.probe();
         }
     }
@@ -387,9 +397,9 @@ impl Engine {
     /// The lane is full: refuses, or waits as asked.
     #[cold]
     fn wait_for_room(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
-        if self.regions.is_removed() {
-            return Err(PublishError::Removed);
-        }
+        self.check_standing()?;
+        self.lane.note_full(clock::monotonic_ns());
+        self.wanted = count;
         let timeout = match (room, self.on_full) {
             (Room::Within(timeout), _) => Some(timeout),
             (Room::ByPolicy, OnFull::Block) => self.timeout,
@@ -400,6 +410,7 @@ impl Engine {
         };
         let start = Instant::now();
         let result = self.wait_until(timeout, false, |lane| lane.has_room(count));
+        self.wanted = 0;
         self.counters.blocked_count += 1;
         let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.blocked_ns = self.counters.blocked_ns.saturating_add(waited);
@@ -407,6 +418,17 @@ impl Engine {
         add(&words.blocked_count, 1);
         add(&words.blocked_ns, waited);
         result
+    }
+
+    /// Whether there is any point in waiting.
+    fn check_standing(&self) -> Result<(), PublishError> {
+        if self.regions.is_removed() {
+            Err(PublishError::Removed)
+        } else if self.seat.is_evicted() {
+            Err(PublishError::Evicted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits until `done` or the timeout, giving back the seats of dead consumers meanwhile.
@@ -422,8 +444,8 @@ impl Engine {
             if steps == 0 {
                 self.probe();
             }
-            if !outlives_removal && self.regions.is_removed() {
-                return Err(PublishError::Removed);
+            if !outlives_removal {
+                self.check_standing()?;
             }
             match waiting.step() {
                 Step::Again => {}
@@ -444,11 +466,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks after whoever holds this producer up, once in `PROBE`.
+    /// Asks after whoever holds this producer up, once in `PROBE`: are they alive, do they move?
     fn probe(&mut self) {
         let now = Instant::now();
         if now >= *self.probe_at.get_or_insert(now + PROBE) {
             self.give_back_dead_consumers();
+            if let Some(slow) = &mut self.slow {
+                slow.look(now, self.wanted, &self.lane, self.order.as_ref());
+            }
             self.probe_at = Some(now + PROBE);
         }
     }

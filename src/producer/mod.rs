@@ -1,11 +1,12 @@
 //! What a publishing process holds.
 //!
 //! * `options`: attaching. * `engine`: claim, write, commit, wait. * `claim`: frames handed out for
-//!   writing in place.
+//!   writing in place. * `slow`: the watch on consumers that stand still.
 
 mod claim;
 mod engine;
 mod options;
+mod slow;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

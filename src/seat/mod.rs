@@ -21,6 +21,7 @@ use nix::unistd::Uid;
 
 use crate::crash::crash_point;
 use crate::error::Error;
+use crate::layout::state::SeatState;
 use crate::layout::words::SeatWords;
 use crate::participant::{Participant, Role};
 use crate::regions::Regions;
@@ -29,12 +30,6 @@ use crate::shm::mapping::Shared;
 use crate::shm::segment::Segment;
 use crate::sync::{Ordering, clock};
 
-/// Bits of the state below the epoch.
-const EPOCH_SHIFT: u32 = 8;
-/// State: nobody's.
-const FREE: u64 = 0;
-/// State: somebody's.
-const TAKEN: u64 = 1;
 /// Bytes of a participant's name; longer ones are cut.
 const NAME_BYTES: usize = 32;
 /// How often a newcomer goes round all seats before it reports that none is free: a second time,
@@ -81,7 +76,7 @@ impl Seat {
                     }
                     sit(&words, name);
                     crash_point!(SeatTaken);
-                    note_change(regions);
+                    regions.note_change();
                     return Ok(Self { index, words, bell });
                 }
                 changing |= !is_taken(&words);
@@ -102,6 +97,13 @@ impl Seat {
         })
     }
 
+    /// Whether this process was told to leave.
+    #[inline]
+    pub(crate) fn is_evicted(&self) -> bool {
+        // ORDERING: acquire, pairs with the CAS in `regions::evict::evict_seat`.
+        SeatState::from_word(self.words.state.load(Ordering::Acquire)).is_evicted()
+    }
+
     /// Marks the seat free and gives its lock back. Everything that the role leaves behind has been
     /// put in order, and this process stores nothing more on the strength of the seat.
     pub(crate) fn leave(&self, segment: &Segment, regions: &Regions, role: Role) {
@@ -110,7 +112,7 @@ impl Seat {
         // Unlocking now and not with the unmapping, which may take long, lets the next one in at
         // once. Should it fail, the kernel unlocks when the segment is closed.
         let _unlocked = lock::unlock(&segment.file, byte(role, self.index));
-        note_change(regions);
+        regions.note_change();
     }
 }
 
@@ -127,16 +129,21 @@ fn try_lock(file: &File, role: Role, index: u32) -> Result<bool, Error> {
         .map_err(|source| Error::Io { action: "lock a seat", source })
 }
 
+/// How a seat stands.
+pub(crate) fn state(words: &SeatWords) -> SeatState {
+    // ORDERING: acquire, pairs with the release store in `sit`; makes the holder's name visible.
+    SeatState::from_word(words.state.load(Ordering::Acquire))
+}
+
 /// Whether the seat's state says taken.
 pub(crate) fn is_taken(words: &SeatWords) -> bool {
-    // ORDERING: acquire, pairs with the release store in `sit`; makes the holder's name visible.
-    words.state.load(Ordering::Acquire) & 0xff == TAKEN
+    state(words).is_taken()
 }
 
 /// Writes this process's identity into a seat whose lock it holds.
 fn sit(words: &SeatWords, name: &str) {
     // ORDERING: relaxed for all of them; published by the release store of the state below.
-    let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
+    let state = SeatState::from_word(words.state.load(Ordering::Relaxed));
     words.pid.store(std::process::id(), Ordering::Relaxed);
     words.uid.store(Uid::effective().as_raw(), Ordering::Relaxed);
     words.attached_unix_ns.store(clock::unix_ns(), Ordering::Relaxed);
@@ -148,23 +155,18 @@ fn sit(words: &SeatWords, name: &str) {
     for (word, chunk) in words.name.iter().zip(chunks) {
         word.store(u64::from_le_bytes(*chunk), Ordering::Relaxed);
     }
-    let state = (epoch.wrapping_add(1) << EPOCH_SHIFT) | TAKEN;
-    // ORDERING: release, pairs with the acquire load in `is_taken`.
-    words.state.store(state, Ordering::Release);
+    // ORDERING: release, pairs with the acquire load in `state`. A seat that is free is stored to by
+    // its lock's holder alone.
+    words.state.store(state.sat().word(), Ordering::Release);
 }
 
 /// Keeps the epoch, clears the rest.
 fn set_free(words: &SeatWords) {
-    // ORDERING: relaxed load; only the lock's holder stores here.
-    let epoch = words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT;
+    // ORDERING: relaxed load; besides the lock's holder only an evicter stores here, which leaves the
+    // epoch as it is and comes too late now.
+    let state = SeatState::from_word(words.state.load(Ordering::Relaxed));
     // ORDERING: release; what was put in order before leaving is visible to who sees it free.
-    words.state.store((epoch << EPOCH_SHIFT) | FREE, Ordering::Release);
-}
-
-/// Tells whoever watches that a seat was taken, left or given back.
-pub(crate) fn note_change(regions: &Regions) {
-    // ORDERING: release, pairs with the acquire load in `Bus::seat_changes`.
-    regions.bells.seat_changes.fetch_add(1, Ordering::Release);
+    words.state.store(state.freed().word(), Ordering::Release);
 }
 
 /// Who sits in a seat, if anybody. Bytes that are not UTF-8 show as replacement characters.
@@ -175,10 +177,11 @@ pub(crate) fn occupant(
     seat: u32,
 ) -> Option<Participant> {
     let words = regions.seat(role, seat)?;
-    if !is_taken(&words) {
+    let state = state(&words);
+    if !state.is_taken() {
         return None;
     }
-    // ORDERING: relaxed; made visible by `is_taken`. A seat that changes hands meanwhile shows a
+    // ORDERING: relaxed; made visible by `state`. A seat that changes hands meanwhile shows a
     // mixture, which is display only.
     let mut bytes = Vec::with_capacity(NAME_BYTES);
     for word in &words.name {
@@ -191,7 +194,8 @@ pub(crate) fn occupant(
         pid: words.pid.load(Ordering::Relaxed),
         uid: words.uid.load(Ordering::Relaxed),
         name: String::from_utf8_lossy(name).into_owned(),
-        epoch: words.state.load(Ordering::Relaxed) >> EPOCH_SHIFT,
+        epoch: state.epoch(),
+        evicted: state.is_evicted(),
         attached_unix_ns: words.attached_unix_ns.load(Ordering::Relaxed),
         // Where the lock cannot be looked at, nothing proves death.
         alive: lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true),

@@ -92,7 +92,7 @@ fn put_in_order(regions: &Regions, role: Role, index: u32, words: &SeatWords) ->
     regions.words.recoveries.fetch_add(1, Ordering::Relaxed);
     super::set_free(words);
     crash_point!(DeadFreed);
-    super::note_change(regions);
+    regions.note_change();
     position
 }
 
@@ -120,6 +120,10 @@ fn settle_lane(regions: &Regions, lane: u32) -> u64 {
 pub(crate) fn clear_producer(regions: &Regions, lane: u32) {
     clear_lane_bit(&regions.bells.sleeping_producers, lane);
     clear_lane_bit(&regions.words.producers, lane);
+    if let Some(words) = regions.lane(lane) {
+        // ORDERING: relaxed; for display. Nobody is held up on a lane without a producer.
+        words.held_since_ns.store(0, Ordering::Relaxed);
+    }
 }
 
 /// Stops a consumer from gating anybody.

@@ -57,6 +57,7 @@ fn every_documented_offset_is_the_one_in_memory() {
     let seen = Seen::default();
     ordered_bus(&format, &seen);
     waiting_bus(&format, &seen);
+    evicting_bus(&format, &seen);
     let all = format.tables.iter().flat_map(|table| {
         let names = table.rows.iter().filter_map(|row| row.name.clone());
         names.map(|name| (table.name.clone(), name))
@@ -144,6 +145,8 @@ fn header(segment: &Segment<'_>, bus: &Bus) {
         ("creator_pid", info.creator_pid.into()),
         ("creator_uid", info.creator_uid.into()),
         ("instance", info.instance),
+        ("evict_lag", 0),
+        ("evict_after_ns", 0),
     ];
     for (field, want) in shape {
         assert_eq!(segment.header(field), want, "{field}");
@@ -325,6 +328,54 @@ fn order(segment: &Segment<'_>, bus: &Bus, position: u64, consumer: &mut busway:
 /// An entry of the first lap, as section 10 packs it.
 fn entry_word(run: u64, lane: u64) -> u64 {
     (1 << 24) | (run << 8) | lane
+}
+
+/// Somebody is too slow, somebody is told to leave, somebody stores nonsense.
+fn evicting_bus(format: &Format, seen: &Seen) {
+    let name = Name::new();
+    let options = Bus::options().capacity_frames(4).on_full(OnFull::Reject);
+    let options = options.evict_lag_frames(4).evict_after(Some(Duration::from_secs(3600)));
+    let bus = options.create(&name).unwrap();
+    let segment = Segment::open(&name, format, seen);
+    assert_eq!(segment.header("features_ro_compat"), 1);
+    assert_eq!(segment.header("evict_lag"), 4);
+    assert_eq!(segment.header("evict_after_ns"), 3_600_000_000_000);
+    let mut producer = bus.producer().attach().unwrap();
+    let mut consumer = bus.consumer().attach().unwrap();
+    assert_eq!(segment.control("evictions"), 0);
+    for number in 0..5 {
+        // The fifth finds the consumer a whole ring behind.
+        producer.publish_bytes(0, &[number]).unwrap();
+    }
+    assert_eq!(segment.control("evictions"), 1);
+    assert_eq!(segment.seat(Role::Consumer, 0, "state"), (1 << 8) | 2);
+    assert!(consumer.poll().is_err());
+    drop(consumer);
+
+    drop((producer, bus));
+    let name = Name::new();
+    let bus = Bus::options().capacity_frames(2).on_full(OnFull::Reject).create(&name).unwrap();
+    let segment = Segment::open(&name, format, seen);
+    let mut producer = bus.producer().attach().unwrap();
+    let mut consumer = bus.consumer().attach().unwrap();
+    let before = bus.now_ns();
+    assert_eq!(segment.lane(0, "held_since_ns"), 0);
+    assert!((0..3).any(|_| producer.publish_bytes(0, &[1]).is_err()));
+    let since = segment.lane(0, "held_since_ns");
+    assert!((before..=bus.now_ns()).contains(&since));
+    assert_eq!(bus.stat().lanes[0].held_since_ns, Some(since));
+    assert_eq!(bus.stat().lanes[0].held_by, [0]);
+    while consumer.poll().unwrap().is_some() {}
+    consumer.release();
+    producer.publish_bytes(0, &[1]).unwrap();
+    assert_eq!(segment.lane(0, "held_since_ns"), 0);
+
+    assert_eq!(segment.control("corruptions"), 0);
+    let head = segment.header("heads_offset");
+    let file = fs::File::options().write(true).open(format!("/dev/shm/busway.{}", bus.name()));
+    file.unwrap().write_all_at(&77_777_u64.to_le_bytes(), head).unwrap();
+    assert!(consumer.poll().is_err());
+    assert_eq!(segment.control("corruptions"), 1);
 }
 
 fn waiting_bus(format: &Format, seen: &Seen) {

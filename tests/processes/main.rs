@@ -11,6 +11,7 @@
 mod batches;
 mod closing;
 mod crash;
+mod evict;
 mod fairness;
 mod frames;
 mod joining;

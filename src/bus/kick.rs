@@ -1,0 +1,42 @@
+//! Telling participants to leave, for `Bus::kick`.
+
+use crate::error::Error;
+use crate::park;
+use crate::participant::{Kicked, Role};
+use crate::regions::{Regions, View};
+use crate::seat::{self, recovery};
+use crate::shm::segment::Segment;
+
+/// Tells everybody with this pid to leave.
+///
+/// # Errors
+/// `NotFound` when the bus has been removed, `Permission` when this user may not write to it.
+pub(super) fn kick(segment: &Segment, pid: u32) -> Result<Vec<Kicked>, Error> {
+    // A description of its own, as for recovery: this process's own seats count as anybody's.
+    let segment = segment.reopen(View::Recovery.file())?;
+    let (header, _) = segment.header()?;
+    let regions = Regions::map(&segment, &header, View::Recovery)?;
+    let mut kicked = Vec::new();
+    for role in [Role::Producer, Role::Consumer] {
+        let all = seat::participants(&segment, &regions, role);
+        for participant in all.into_iter().filter(|participant| participant.pid == pid) {
+            regions.evict(role, participant.seat);
+            wake(&regions, role, participant.seat);
+            let at_once = role == Role::Consumer && regions.is_let_go(participant.seat);
+            kicked.push(Kicked { participant, at_once });
+        }
+    }
+    Ok(kicked)
+}
+
+/// Wakes the holder of a seat, so that it learns now.
+fn wake(regions: &Regions, role: Role, seat: u32) {
+    let bells = &regions.bells;
+    let sleepers = match role {
+        Role::Producer => recovery::lane_bit(&bells.sleeping_producers, seat),
+        Role::Consumer => Some((&bells.sleeping_consumers, 1 << (seat & 63))),
+    };
+    if let Some((bell, bit)) = regions.bell(role, seat).zip(sleepers) {
+        park::ring(&bell, bit);
+    }
+}

@@ -1,0 +1,92 @@
+//! A seat's state: one word that says whose tenancy it is and how that stands.
+//!
+//! ```text
+//! bit 63                                          8 7        0
+//!     +--------------------------------------------+----------+
+//!     | epoch: how often the seat was taken        | standing |
+//!     +--------------------------------------------+----------+
+//! ```
+//!
+//! | standing | stored by | meaning |
+//! |---|---|---|
+//! | 0 free | the lock's holder | nobody's |
+//! | 1 taken | the lock's holder | somebody's |
+//! | 2 evicted | anybody, by a CAS from "taken" of the same epoch | its holder is to leave |
+//!
+//! The epoch makes the CAS safe: whoever evicts decides about the tenancy that it looked at, and a
+//! newcomer in the same seat is out of its reach.
+
+const EPOCH_SHIFT: u32 = 8;
+const STANDING_MASK: u64 = 0xff;
+const FREE: u64 = 0;
+const TAKEN: u64 = 1;
+const EVICTED: u64 = 2;
+
+/// A seat's state, as it was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SeatState(u64);
+
+impl SeatState {
+    /// Takes a word as it was loaded.
+    pub(crate) const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word to store.
+    pub(crate) const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// How often the seat was taken.
+    pub(crate) const fn epoch(self) -> u64 {
+        self.0 >> EPOCH_SHIFT
+    }
+
+    /// Whether the seat is somebody's. A standing that nobody stores counts as taken: whoever finds
+    /// the lock free puts the seat in order before it is used again.
+    pub(crate) const fn is_taken(self) -> bool {
+        self.0 & STANDING_MASK != FREE
+    }
+
+    /// Whether its holder is to leave.
+    pub(crate) const fn is_evicted(self) -> bool {
+        self.0 & STANDING_MASK == EVICTED
+    }
+
+    /// The next tenancy.
+    pub(crate) const fn sat(self) -> Self {
+        Self(self.epoch().wrapping_add(1) << EPOCH_SHIFT | TAKEN)
+    }
+
+    /// The end of this tenancy.
+    pub(crate) const fn freed(self) -> Self {
+        Self(self.epoch() << EPOCH_SHIFT | FREE)
+    }
+
+    /// This tenancy, told to leave; `None` when there is nobody to tell, or it was told.
+    pub(crate) const fn evicted(self) -> Option<Self> {
+        if self.0 & STANDING_MASK == TAKEN {
+            Some(Self(self.epoch() << EPOCH_SHIFT | EVICTED))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenancy_goes_from_free_to_taken_to_evicted_to_free() {
+        let free = SeatState::from_word(7 << 8);
+        assert!(!free.is_taken() && free.evicted().is_none());
+        let taken = free.sat();
+        assert_eq!((taken.epoch(), taken.is_taken(), taken.is_evicted()), (8, true, false));
+        let evicted = taken.evicted().unwrap();
+        assert_eq!((evicted.epoch(), evicted.is_taken(), evicted.is_evicted()), (8, true, true));
+        assert_eq!(evicted.evicted(), None);
+        assert_eq!(evicted.freed(), taken.freed());
+        assert_ne!(evicted.freed().sat(), taken);
+    }
+}
