@@ -115,7 +115,7 @@ fn stopped_consumer_is_evicted_and_has_read_only_whole_frames() {
         signal(&victim, Signal::STOP);
         let published = producers[0].published();
         producers[0].stop();
-        check(&survivor.report(), &[published.clone()], OnFull::Block);
+        check(&survivor.report(), std::slice::from_ref(&published), OnFull::Block);
         signal(&victim, Signal::CONT);
         let report = victim.report();
         assert_eq!(report.faults, [""; 0], "{topology}: {report:?}");
