@@ -273,6 +273,9 @@ pub enum PublishError {
     Contested,
     /// This producer was told to leave, by `Bus::kick`. It publishes nothing more; drop it.
     Evicted,
+    /// Somebody cut the bus's segment short: what is published now reaches nobody. The bus has to
+    /// be removed and created again.
+    Truncated,
 }
 
 impl PublishError {
@@ -288,6 +291,7 @@ impl PublishError {
             Self::Removed => "removed",
             Self::Contested => "contested",
             Self::Evicted => "evicted",
+            Self::Truncated => "truncated",
         }
     }
 }
@@ -309,6 +313,7 @@ impl fmt::Display for PublishError {
             Self::Removed => f.write_str("bus was removed"),
             Self::Contested => f.write_str("order ring is being interfered with"),
             Self::Evicted => f.write_str("producer was told to leave the bus"),
+            Self::Truncated => f.write_str("segment of the bus was cut short; remove the bus"),
         }
     }
 }
@@ -336,6 +341,9 @@ pub enum PollError {
         /// all lanes, up to the moment when it learned of its eviction.
         lost: u64,
     },
+    /// Somebody cut the bus's segment short: what is read from now on would be zeros. The bus has to
+    /// be removed and created again.
+    Truncated,
     /// The frame's payload does not have the size of the type it was read as.
     WrongType {
         /// Bytes in the frame.
@@ -354,6 +362,7 @@ impl PollError {
             Self::Removed => "removed",
             Self::Corrupt { .. } => "corrupt",
             Self::Evicted { .. } => "evicted",
+            Self::Truncated => "truncated",
             Self::WrongType { .. } => "wrong_type",
         }
     }
@@ -368,6 +377,7 @@ impl fmt::Display for PollError {
             Self::Evicted { lost } => {
                 write!(f, "consumer was evicted; {lost} frames were published that it did not get")
             }
+            Self::Truncated => f.write_str("segment of the bus was cut short; remove the bus"),
             Self::WrongType { len, want } => {
                 write!(f, "frame of {len} bytes read as a type of {want} bytes")
             }

@@ -14,7 +14,7 @@ use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, Start, Wait};
 use crate::park::{Step, Waiting};
 use crate::received::{FrameRef, FrameShape, Frames};
-use crate::regions::{self, LaneData, Regions, View};
+use crate::regions::{self, Health, LaneData, Regions, View};
 use crate::run::{self, Run};
 use crate::shm::mapping::Shared;
 use crate::shm::segment::Segment;
@@ -90,6 +90,7 @@ pub struct Observer {
     visit_frames: u64,
     lost: Vec<u64>,
     read: u64,
+    health: Health,
     regions: Regions,
     segment: Segment,
     /// Not `Sync`: one thread at a time.
@@ -123,6 +124,7 @@ impl Observer {
             lost.push(gone);
             lanes.push((LaneReader::new(words, position), data));
         }
+        let health = lanes.iter().fold(regions.health().clone(), |all, (_, data)| all.and(data));
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), capacity);
         Ok(Self {
@@ -140,6 +142,7 @@ impl Observer {
             visit_frames,
             lost,
             read: 0,
+            health,
             regions,
             segment,
             _one_thread: PhantomData,
@@ -231,6 +234,9 @@ impl Observer {
 
     /// Copies the next run, from the lane after the one visited last.
     fn visit(&mut self) -> Result<bool, PollError> {
+        if self.health.is_broken() {
+            return Err(PollError::Truncated);
+        }
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
             self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };

@@ -25,6 +25,7 @@ use crate::order::{Laps, OrderWords};
 use crate::participant::Role;
 use crate::shm::mapping::{Access, Mapping, Shared, SharedArray};
 use crate::shm::segment::Segment;
+use crate::shm::sigbus;
 use crate::shm::slots::Slots;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -77,6 +78,8 @@ pub(crate) struct Regions {
     pub(crate) cursors: Cursors,
     control: Arc<Mapping>,
     heads: Arc<Mapping>,
+    /// Every mapping of these regions.
+    health: Health,
     entries: SharedArray,
     eviction: Option<Eviction>,
 }
@@ -113,6 +116,7 @@ impl Regions {
             words: Shared::at(&control, 0).ok_or_else(outside)?,
             bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
+            health: Health([&control, &cursors, &heads, &order].map(Arc::clone).to_vec()),
             control,
             heads,
             entries: SharedArray::at(&order, 0, geometry.order_capacity).ok_or_else(outside)?,
@@ -161,8 +165,14 @@ impl Regions {
             cursors: self.cursors.clone(),
             eviction: self.eviction.clone(),
             producer: self.seat(Role::Producer, lane),
+            health: self.health.clone(),
             lane,
         }
+    }
+
+    /// These regions' mappings.
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// How this bus evicts consumers that are slow, if it does.
@@ -215,6 +225,28 @@ impl Regions {
     /// The order ring's geometry.
     pub(crate) fn laps(&self) -> Laps {
         Laps::new(self.geometry.order_capacity, self.origin)
+    }
+}
+
+/// Mappings of which somebody may have cut the file short.
+#[derive(Clone, Debug)]
+pub(crate) struct Health(Vec<Arc<Mapping>>);
+
+impl Health {
+    /// These, and the slots of a lane.
+    pub(crate) fn and(mut self, data: &LaneData) -> Self {
+        let mapping = data.slots.mapping();
+        // Readers have one mapping for all lanes.
+        if self.0.last().is_none_or(|last| !Arc::ptr_eq(last, mapping)) {
+            self.0.push(Arc::clone(mapping));
+        }
+        self
+    }
+
+    /// Whether a page was found missing. Cost: a load, as long as none ever was in this process.
+    #[inline]
+    pub(crate) fn is_broken(&self) -> bool {
+        sigbus::is_any_broken() && self.0.iter().any(|mapping| mapping.is_broken())
     }
 }
 
@@ -327,7 +359,21 @@ pub(crate) struct LaneGates {
     eviction: Option<Eviction>,
     /// The seat of the lane's producer.
     producer: Option<Shared<SeatWords>>,
+    health: Health,
     lane: u32,
+}
+
+impl LaneGates {
+    /// The same, for the producer of the lane: it stops when its slots are cut off.
+    pub(crate) fn with_data(mut self, data: &LaneData) -> Self {
+        self.health = self.health.and(data);
+        self
+    }
+
+    /// Whether a page of what this lane needs was found missing.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.health.is_broken()
+    }
 }
 
 impl Gates for LaneGates {
@@ -344,6 +390,9 @@ impl Gates for LaneGates {
     }
 
     fn is_closed(&self) -> bool {
+        if self.health.is_broken() {
+            return true;
+        }
         self.producer.as_ref().is_some_and(|seat| {
             // ORDERING: relaxed; whoever was told to leave may learn it a little later.
             SeatState::from_word(seat.state.load(Ordering::Relaxed)).is_evicted()

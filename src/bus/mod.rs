@@ -189,6 +189,16 @@ impl Bus {
         self.inner.regions.is_removed() || !self.inner.segment.is_linked()
     }
 
+    /// Whether somebody cut the bus's segment short since it was opened here, and this handle has come
+    /// to a part that is missing. What it shows of the bus is then no longer to be believed.
+    ///
+    /// Touching what is missing does not end the process: busway answers the signal (SIGBUS) for its
+    /// own mappings and passes on any other.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.inner.regions.health().is_broken()
+    }
+
     /// Gives back the seats of participants that are provably dead, and says whose they were.
     ///
     /// Dead means that the kernel has released the lock that the participant held on its seat,

@@ -18,7 +18,7 @@ use crate::options::{FrameLayout, Start, Topology, Wait};
 use crate::park;
 use crate::participant::Role;
 use crate::received::{FrameRef, FrameShape, Frames};
-use crate::regions::{self, LaneData, Regions, Row, View};
+use crate::regions::{self, Health, LaneData, Regions, Row, View};
 use crate::run::{self, Run};
 use crate::seat::{self, Seat, recovery};
 use crate::shm::mapping::Shared;
@@ -46,6 +46,7 @@ pub(super) struct Engine {
     pub(super) ordered: Option<Ordered>,
     pub(super) buffer: Buffer,
     shape: FrameShape,
+    health: Health,
     pub(super) lossless: bool,
     /// Frames are read where they stand; otherwise they are copied and the copies checked.
     pub(super) in_place: bool,
@@ -104,6 +105,7 @@ impl Engine {
                 stride,
             },
             lossless,
+            health: data.iter().fold(regions.health().clone(), Health::and),
             in_place,
             capacity: shape.capacity,
             visit_frames,
@@ -247,6 +249,9 @@ impl Engine {
         self.finish();
         if self.seat.is_evicted() {
             return Err(self.leave_evicted());
+        }
+        if self.health.is_broken() {
+            return Err(PollError::Truncated);
         }
         let found = if self.ordered.is_some() { self.next_in_order() } else { self.visit() };
         let found = found.map_err(|error| self.explain(error))?;

@@ -47,7 +47,7 @@ pub(crate) trait Gates {
         false
     }
 
-    /// Whether the lane's producer was told to leave.
+    /// Whether the lane's producer was told to leave, or its memory is gone.
     fn is_closed(&self) -> bool {
         false
     }

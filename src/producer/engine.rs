@@ -105,7 +105,8 @@ impl Engine {
         };
         let data = regions::map_lane(&segment, &geometry, seat.index)?;
         let words = regions.lane(seat.index).ok_or_else(outside)?;
-        let lane = LaneWriter::resume(words, regions.gates(seat.index), shape.capacity);
+        let gates = regions.gates(seat.index).with_data(&data);
+        let lane = LaneWriter::resume(words, gates, shape.capacity);
         let lossless = shape.on_full.is_lossless();
         let order = match u8::try_from(seat.index) {
             Ok(index) if shape.topology == Topology::Ordered => {
@@ -204,7 +205,7 @@ impl Engine {
             return self.wait_for_room(count, room);
         }
         if !self.lane.may_overwrite(count) {
-            return Err(PublishError::Evicted);
+            self.check_standing()?;
         }
         self.grow_staging(count)
     }
@@ -422,7 +423,9 @@ impl Engine {
 
     /// Whether there is any point in waiting.
     fn check_standing(&self) -> Result<(), PublishError> {
-        if self.regions.is_removed() {
+        if self.lane.gates().is_broken() {
+            Err(PublishError::Truncated)
+        } else if self.regions.is_removed() {
             Err(PublishError::Removed)
         } else if self.seat.is_evicted() {
             Err(PublishError::Evicted)

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicU64;
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
+use super::sigbus;
 use crate::layout::geometry::Region;
 use crate::layout::words::{ControlWords, CursorWords, LaneWords, SeatWords};
 
@@ -31,6 +32,8 @@ pub(crate) struct Mapping {
     bytes: usize,
     /// The process that has the mapping: a forked child does not inherit it.
     pid: u32,
+    /// Where the handler of SIGBUS knows it.
+    slot: &'static sigbus::Slot,
 }
 
 // SAFETY: a Mapping is an address range; what is in it is reached only through the references below,
@@ -57,10 +60,18 @@ impl Mapping {
         };
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
-        let mapping = Self { base: base.cast(), bytes: length.get(), pid: std::process::id() };
+        let slot = sigbus::watch(base.addr().get(), length.get());
+        let mapping =
+            Self { base: base.cast(), bytes: length.get(), pid: std::process::id(), slot };
         // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
         unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(Arc::new(mapping))
+    }
+
+    /// Whether a page was found missing: somebody cut the file short, and what stands there now is
+    /// this process's own.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.slot.is_broken()
     }
 
     /// The address of `bytes` bytes at `offset`, if they lie in the mapping at that alignment.
@@ -83,6 +94,7 @@ impl Drop for Mapping {
             // by now.
             return;
         }
+        self.slot.clear();
         // SAFETY: the range is the mapping made in `new`, in this process; every reference into it
         // holds an Arc of this value, so none is left.
         let _unmapped = unsafe { munmap(self.base.cast(), self.bytes) };

@@ -7,4 +7,5 @@ pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod name;
 pub(crate) mod segment;
+pub(crate) mod sigbus;
 pub(crate) mod slots;

@@ -15,13 +15,13 @@ use super::mapping::Mapping;
 /// The slots of one lane.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
-    /// Invariant: `(mask + 1) * stride` bytes from here lie in `_mapping`; 64-byte aligned.
+    /// Invariant: `(mask + 1) * stride` bytes from here lie in `mapping`; 64-byte aligned.
     base: NonNull<u8>,
     /// Capacity − 1; the capacity is a power of two.
     mask: u64,
     /// Bytes from one slot to the next; a multiple of 8.
     stride: usize,
-    _mapping: Arc<Mapping>,
+    mapping: Arc<Mapping>,
 }
 
 // SAFETY: an address range; the methods that touch it state who may call them when.
@@ -43,7 +43,12 @@ impl Slots {
         }
         let base = mapping.range(offset, capacity.checked_mul(stride.into())?, 64)?;
         let stride = usize::try_from(stride).ok()?;
-        Some(Self { base, mask: capacity - 1, stride, _mapping: Arc::clone(mapping) })
+        Some(Self { base, mask: capacity - 1, stride, mapping: Arc::clone(mapping) })
+    }
+
+    /// What keeps the slots.
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
     }
 
     /// Bytes from one slot to the next.

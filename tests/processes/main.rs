@@ -24,6 +24,7 @@ mod seats;
 mod segments;
 mod slow;
 mod support;
+mod truncated;
 mod wrap;
 
 /// Not a test: what a worker process runs. Returns at once in the tests' own process.

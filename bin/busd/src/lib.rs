@@ -4,7 +4,7 @@
 //! run          the daemon's life, from arguments to exit code; `busctl` hosts it the same way
 //!   args, log, config, declared      what it is told
 //!   runtime_dir, lock, socket        where it is, alone
-//!   segment, sigbus                  what anybody may have put into /dev/shm, or cut short
+//!   segment                          what anybody may have put into /dev/shm
 //!   server/                          the HTTP interface
 //!   watch/                           who attaches, detaches, dies
 //! api          the documents that travel over the socket
@@ -15,7 +15,7 @@
 //! is in the segments: kill the daemon, start another, and nothing is lost and nobody disturbed.
 //! `docs/api.md` describes the interface with examples.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod api;
 mod args;
@@ -28,8 +28,6 @@ mod run;
 mod runtime_dir;
 mod segment;
 mod server;
-#[allow(unsafe_code)] // a signal handler, and the page that it maps
-mod sigbus;
 mod socket;
 mod watch;
 

@@ -21,7 +21,6 @@ use crate::lock::{DaemonLock, LockError};
 use crate::log;
 use crate::runtime_dir::{Passage, RuntimeDir, RuntimeDirError, own_uid};
 use crate::server::{Access, Context, serve};
-use crate::sigbus;
 use crate::socket;
 use crate::watch::Watch;
 
@@ -71,7 +70,6 @@ fn live(args: &Args) -> Result<(), RunError> {
     directory.prepare(passage)?;
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
-    sigbus::survive().map_err(io_error("handle SIGBUS"))?;
     let outcome = declared::ensure(&config)
         .map_err(|error| RunError::Declared { file: file(), error: Box::new(error) })?;
     for name in &outcome.created {

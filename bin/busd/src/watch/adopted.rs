@@ -38,6 +38,11 @@ impl Adopted {
         self.bus.info().segment_bytes
     }
 
+    /// Whether somebody cut the segment short since it was opened.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.bus.is_truncated()
+    }
+
     /// Everybody who was attached at the last look.
     pub(super) fn attached(&self) -> impl Iterator<Item = &Participant> {
         self.attached.values()

@@ -18,7 +18,6 @@ use super::listing::Listing;
 use super::processes::{Processes, has_ended};
 use super::{Counts, Shared};
 use crate::segment::{self, inode};
-use crate::sigbus;
 
 /// Time between two looks at what exists and who is attached.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
@@ -111,9 +110,7 @@ impl Watcher {
     fn look(&mut self) {
         let now = Instant::now();
         self.next_look = now + LOOK_INTERVAL;
-        if sigbus::take_replaced() > 0 {
-            self.drop_broken();
-        }
+        self.drop_broken();
         if self.listing.may_have_changed() {
             self.relist();
         }
@@ -167,17 +164,21 @@ impl Watcher {
         }
     }
 
-    /// Somebody cut a segment short: what can no longer be opened is no longer watched.
+    /// Stops to watch buses whose segment somebody cut short. What is there by now, if it can be
+    /// opened, is adopted like any other.
     fn drop_broken(&mut self) {
-        self.buses.retain(|name, _| match segment::open(name) {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::warn!(bus = name, %error, "broke while it was watched");
-                false
+        let before = self.buses.len();
+        self.buses.retain(|name, adopted| {
+            let is_whole = !adopted.is_truncated();
+            if !is_whole {
+                tracing::warn!(bus = name, "its segment was cut short while it was watched");
             }
+            is_whole
         });
-        self.listing.forget();
-        self.watch_processes();
+        if self.buses.len() != before {
+            self.listing.forget();
+            self.watch_processes();
+        }
     }
 
     fn adopt(&mut self, name: String) {

@@ -1,0 +1,244 @@
+//! Segments that are cut short while they are mapped.
+//!
+//! Whoever may write to a segment's file may truncate it, and whoever touches a page beyond the new
+//! end gets SIGBUS, which ends a process. Here the kernel's report is answered by putting a page of
+//! zeros where the missing page was: the access goes on, reads nonsense, and nonsense is what
+//! everything read from a segment is taken for until checked. The mapping is marked, and whoever uses
+//! it says so with an error at the next look.
+//!
+//! The handler is installed when the first segment is mapped. It answers for the mappings in its list
+//! and for nothing else: any other SIGBUS goes to the handler that was there before, or ends the
+//! process as ever. A program that sets a handler of its own later should pass on what it does not
+//! know.
+//!
+//! ```text
+//! FIRST -> block of 32 slots -> block of 32 slots -> ...      blocks are added, never taken away
+//!            slot: base | end | is broken                      base 0: free
+//! ```
+//!
+//! libwayland's `wl_shm_buffer_begin_access` does the same to its clients' pools.
+//! References: sigaction(2), signal-safety(7), mmap(2).
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+
+use nix::libc::{BUS_ADRERR, siginfo_t};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+
+/// Mappings that a block of the list holds.
+const SLOTS: usize = 32;
+
+/// One mapping that the handler answers for.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// The first address; 0 while the slot is free.
+    base: AtomicUsize,
+    /// The address after the last.
+    end: AtomicUsize,
+    is_broken: AtomicBool,
+}
+
+struct Block {
+    slots: [Slot; SLOTS],
+    next: AtomicPtr<Block>,
+}
+
+impl Block {
+    const fn new() -> Self {
+        Self {
+            slots: [const {
+                Slot {
+                    base: AtomicUsize::new(0),
+                    end: AtomicUsize::new(0),
+                    is_broken: AtomicBool::new(false),
+                }
+            }; SLOTS],
+            next: AtomicPtr::new(null_mut()),
+        }
+    }
+}
+
+/// The list. It grows to the most mappings that the process ever had at a time.
+static FIRST: Block = Block::new();
+/// Whether any mapping of this process was ever broken.
+static ANY_BROKEN: AtomicBool = AtomicBool::new(false);
+/// What SIGBUS did before; set before the handler is installed for good.
+static BEFORE: OnceLock<SigAction> = OnceLock::new();
+
+/// Whether any mapping of this process was ever cut short: worth asking each one. Cost: a load.
+#[inline]
+pub(crate) fn is_any_broken() -> bool {
+    // ORDERING: relaxed; set by this thread's own access, or seen a little later.
+    ANY_BROKEN.load(Ordering::Relaxed)
+}
+
+impl Slot {
+    /// Whether a page of the mapping was found missing.
+    pub(super) fn is_broken(&self) -> bool {
+        // ORDERING: relaxed; as in `is_any_broken`.
+        self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Gives the slot back, before the range is unmapped.
+    pub(super) fn clear(&self) {
+        // ORDERING: release, pairs with the acquire in `claim`: what this mapping did to the slot
+        // comes before what the next one does.
+        self.base.store(0, Ordering::Release);
+    }
+
+    /// Takes the slot for a range, if it is free.
+    fn claim(&self, base: usize, end: usize) -> bool {
+        // ORDERING: acquire, pairs with the release in `clear`. An address that is no mapping's
+        // keeps the slot from others and matches nothing while the rest is written.
+        let claimed =
+            self.base.compare_exchange(0, usize::MAX, Ordering::Acquire, Ordering::Relaxed);
+        if claimed.is_err() {
+            return false;
+        }
+        // ORDERING: relaxed for both; published by the release of the base.
+        self.end.store(end, Ordering::Relaxed);
+        self.is_broken.store(false, Ordering::Relaxed);
+        // ORDERING: release, pairs with the acquire load in `holds`.
+        self.base.store(base, Ordering::Release);
+        true
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        // ORDERING: acquire, pairs with the release in `claim`; makes its end visible.
+        let base = self.base.load(Ordering::Acquire);
+        base != 0 && base <= address && address < self.end.load(Ordering::Relaxed)
+    }
+}
+
+/// Has the handler answer for a range that was just mapped.
+pub(super) fn watch(base: usize, bytes: usize) -> &'static Slot {
+    install();
+    let end = base.saturating_add(bytes);
+    let mut block = &FIRST;
+    loop {
+        if let Some(slot) = block.slots.iter().find(|slot| slot.claim(base, end)) {
+            return slot;
+        }
+        block = next(block).unwrap_or_else(|| grow(block));
+    }
+}
+
+/// The block after this one.
+fn next(block: &Block) -> Option<&'static Block> {
+    // ORDERING: acquire, pairs with the release in `grow`; makes the block's slots visible.
+    let next = block.next.load(Ordering::Acquire);
+    // SAFETY: either null, or a block that `grow` leaked: it is valid for ever and only shared.
+    unsafe { next.as_ref() }
+}
+
+/// Adds a block behind this one, or finds the one that somebody else has just added.
+fn grow(block: &Block) -> &'static Block {
+    let new = Box::into_raw(Box::new(Block::new()));
+    let old = null_mut();
+    // ORDERING: release for who finds the new block, acquire for whose was faster.
+    match block.next.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
+        // SAFETY: made above and leaked, so valid for ever; only shared references are given out.
+        Ok(_) => unsafe { &*new },
+        Err(theirs) => {
+            // SAFETY: made above, and nobody has seen it.
+            drop(unsafe { Box::from_raw(new) });
+            // SAFETY: not null, since the exchange failed: a block that another thread leaked.
+            unsafe { &*theirs }
+        }
+    }
+}
+
+/// Installs the handler, once. Where the system refuses, a truncated segment ends the process, as it
+/// would without busway.
+fn install() {
+    static INSTALLED: OnceLock<()> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        // `page_size` reads a value that it keeps; the first call must not be in the handler.
+        let _ = rustix::param::page_size();
+        // On the thread's alternate stack, where it has one: the runtime's handlers use that too.
+        let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
+        let ours = SigAction::new(SigHandler::SigAction(answer), flags, SigSet::empty());
+        // SAFETY: the handler is async-signal-safe: it makes system calls without the C library's
+        // errno, and touches nothing but atomics and what was set before it was installed.
+        if let Ok(before) = unsafe { sigaction(Signal::SIGBUS, &ours) } {
+            let _set_once = BEFORE.set(before);
+        }
+    });
+}
+
+/// Puts a page of zeros where the access failed; returning repeats the access.
+extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO.
+    let code = unsafe { (*info).si_code };
+    // SAFETY: for SIGBUS the kernel fills in the address.
+    let address = unsafe { (*info).si_addr() };
+    // Anything but an access beyond the end of a file (bad memory, say) is not for us.
+    if code == BUS_ADRERR
+        && let Some(slot) = slot_of(address.addr())
+        && put_zeros(address)
+    {
+        // ORDERING: relaxed for both; they say nothing of other memory, and this thread sees them.
+        slot.is_broken.store(true, Ordering::Relaxed);
+        ANY_BROKEN.store(true, Ordering::Relaxed);
+        return;
+    }
+    pass_on(signal, info, context);
+}
+
+fn slot_of(address: usize) -> Option<&'static Slot> {
+    let mut block = Some(&FIRST);
+    while let Some(here) = block {
+        if let Some(slot) = here.slots.iter().find(|slot| slot.holds(address)) {
+            return Some(slot);
+        }
+        block = next(here);
+    }
+    None
+}
+
+fn put_zeros(address: *mut c_void) -> bool {
+    let size = rustix::param::page_size();
+    let page = address.map_addr(|address| address & !(size - 1));
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: the page belongs to one of this crate's mappings, of a file that ended before it. What
+    // references to it there are go on: to atomics, which any value is one of, and to bytes of
+    // frames, which are zeros now.
+    unsafe { mmap_anonymous(page, size, access, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok()
+}
+
+/// Does what SIGBUS did before.
+fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    match BEFORE.get().map(SigAction::handler) {
+        Some(SigHandler::SigAction(handler)) => handler(signal, info, context),
+        Some(SigHandler::Handler(handler)) => handler(signal),
+        _ => {
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            // SAFETY: the default action is no handler of ours. The repeated access then ends us.
+            let _ = unsafe { sigaction(Signal::SIGBUS, &default) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_found_by_any_address_inside_and_given_back() {
+        // More than a block, of ranges that nobody maps.
+        let all: Vec<_> = (1..=3 * SLOTS).map(|n| (n << 12, watch(n << 12, 4096))).collect();
+        for &(base, slot) in &all {
+            assert!(std::ptr::eq(slot_of(base).unwrap(), slot));
+            assert!(std::ptr::eq(slot_of(base + 4095).unwrap(), slot));
+        }
+        for (_, slot) in &all {
+            slot.clear();
+        }
+        assert!(all.iter().all(|&(base, _)| slot_of(base).is_none()));
+    }
+}
