@@ -63,6 +63,15 @@ pub enum Error {
         /// What was refused.
         action: &'static str,
     },
+    /// The segment is not one that this user has a reason to trust.
+    Untrusted {
+        /// The bus.
+        name: String,
+        /// Who owns its file.
+        owner_uid: u32,
+        /// What is wrong with that.
+        reason: String,
+    },
     /// Shared memory cannot hold a bus of this size.
     NoSpace {
         /// The bus.
@@ -129,6 +138,7 @@ impl Error {
             Self::Differs { .. } => "differs",
             Self::NotFound { .. } => "not_found",
             Self::Permission { .. } => "permission",
+            Self::Untrusted { .. } => "untrusted",
             Self::NoSpace { .. } => "no_space",
             Self::Incompatible { .. } => "incompatible",
             Self::Corrupt { .. } => "corrupt",
@@ -172,6 +182,9 @@ impl fmt::Display for Error {
             Self::NotFound { name } => write!(f, "there is no bus {name:?}"),
             Self::Permission { name, action } => {
                 write!(f, "no permission to {action} bus {name:?}")
+            }
+            Self::Untrusted { name, owner_uid, reason } => {
+                write!(f, "bus {name:?} is not trusted: it belongs to user {owner_uid}, {reason}")
             }
             Self::NoSpace { name, bytes } => write!(
                 f,

@@ -80,10 +80,26 @@ impl Bus {
     ///
     /// # Errors
     /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`], [`Error::Incompatible`] for
-    /// another layout version, [`Error::Corrupt`] for a file that is not a bus.
+    /// another layout version, [`Error::Corrupt`] for a file that is not a bus, [`Error::Untrusted`]
+    /// for one that has a second name. Whose it is, is asked by who attaches.
     pub fn open(name: &str) -> Result<Self, Error> {
         name::check_name(name)?;
         Self::from_segment(Segment::open(name, View::Observer.file())?)
+    }
+
+    /// Opens an existing bus that has to belong to this user.
+    ///
+    /// Anybody may put a segment under a name that is free. Who attaches through [`open`](Self::open)
+    /// is refused a bus of a stranger: one that belongs neither to this user nor to root, and is not
+    /// open to a group that this user is in. This is how to say whose bus it is to be instead.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] when it is another's; as [`open`](Self::open) otherwise.
+    pub fn open_owned_by(name: &str, owner_uid: u32) -> Result<Self, Error> {
+        name::check_name(name)?;
+        let mut segment = Segment::open(name, View::Observer.file())?;
+        segment.expect_owner(owner_uid)?;
+        Self::from_segment(segment)
     }
 
     pub(crate) fn from_segment(segment: Segment) -> Result<Self, Error> {

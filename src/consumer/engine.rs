@@ -75,6 +75,7 @@ impl Engine {
     /// Opens the segment anew, takes a seat, and joins.
     pub(super) fn attach(bus: &Bus, options: &ConsumerOptions<'_>) -> Result<Self, Error> {
         let segment = bus.segment().reopen(View::Consumer.file())?;
+        segment.check_owner()?;
         let header = bus.header();
         let geometry = header.geometry;
         let shape = geometry.shape;

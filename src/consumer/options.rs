@@ -54,7 +54,7 @@ impl<'a> ConsumerOptions<'a> {
     ///
     /// # Errors
     /// [`Error::SeatsTaken`] naming who holds the seats, [`Error::Permission`],
-    /// [`Error::NotFound`] when the bus has been removed.
+    /// [`Error::Untrusted`], [`Error::NotFound`] when the bus has been removed.
     pub fn attach(self) -> Result<Consumer<Raw>, Error> {
         Ok(Consumer::new(Engine::attach(self.bus, &self)?))
     }

@@ -93,6 +93,7 @@ impl Engine {
     /// Opens the segment anew, takes a lane and sets up.
     pub(super) fn attach(bus: &Bus, options: &ProducerOptions<'_>) -> Result<Self, Error> {
         let segment = bus.segment().reopen(View::Producer.file())?;
+        segment.check_owner()?;
         let header = bus.header();
         let geometry = header.geometry;
         let shape = geometry.shape;

@@ -55,7 +55,7 @@ impl<'a> ProducerOptions<'a> {
     ///
     /// # Errors
     /// [`Error::SeatsTaken`] naming who holds the lanes, [`Error::Permission`],
-    /// [`Error::NotFound`] when the bus has been removed.
+    /// [`Error::Untrusted`], [`Error::NotFound`] when the bus has been removed.
     pub fn attach(self) -> Result<Producer<Raw>, Error> {
         Ok(Producer::new(Engine::attach(self.bus, &self)?))
     }

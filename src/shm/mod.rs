@@ -9,3 +9,4 @@ pub(crate) mod name;
 pub(crate) mod segment;
 pub(crate) mod sigbus;
 pub(crate) mod slots;
+pub(crate) mod trust;

@@ -19,6 +19,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::mapping::Access;
 use super::name::{self, PREFIX, SHM_DIR};
+use super::trust::Owner;
 use crate::crash::crash_point;
 use crate::error::Error;
 use crate::layout::header::{Header, HeaderError, RawHeader};
@@ -31,6 +32,9 @@ pub(crate) struct Segment {
     pub(crate) name: String,
     /// Device and inode: tells this file from a later one of the same name.
     identity: (u64, u64),
+    owner: Owner,
+    /// Whose it has to be for this process to attach; `None`: whoever it has a reason to trust.
+    expected_uid: Option<u32>,
 }
 
 /// 8-byte words of a new segment that all start as one value.
@@ -122,7 +126,7 @@ impl Segment {
     pub(crate) fn reopen(&self, access: Access) -> Result<Self, Error> {
         let again = Self::open(&self.name, access)?;
         if again.identity == self.identity {
-            Ok(again)
+            Ok(Self { expected_uid: self.expected_uid, ..again })
         } else {
             Err(Error::NotFound { name: self.name.clone() })
         }
@@ -133,7 +137,25 @@ impl Segment {
         if !meta.is_file() {
             return Err(not_regular(name));
         }
-        Ok(Self { file, name: name.to_owned(), identity: (meta.dev(), meta.ino()) })
+        let (identity, owner) = ((meta.dev(), meta.ino()), Owner::of(&meta, name)?);
+        Ok(Self { file, name: name.to_owned(), identity, owner, expected_uid: None })
+    }
+
+    /// From here on only this user's file will do.
+    ///
+    /// # Errors
+    /// `Untrusted` when it is another's.
+    pub(crate) fn expect_owner(&mut self, uid: u32) -> Result<(), Error> {
+        self.expected_uid = Some(uid);
+        self.check_owner()
+    }
+
+    /// Refuses a file whose owner this process does not trust: for who attaches.
+    ///
+    /// # Errors
+    /// `Untrusted`.
+    pub(crate) fn check_owner(&self) -> Result<(), Error> {
+        self.owner.check(&self.name, self.expected_uid)
     }
 
     /// Reads and checks the header; returns it with the schema document.

@@ -23,6 +23,7 @@ mod roles;
 mod seats;
 mod segments;
 mod slow;
+mod squatted;
 mod support;
 mod truncated;
 mod wrap;
