@@ -10,6 +10,7 @@ mod demo;
 mod family;
 mod frames;
 mod handover;
+mod hostile;
 mod look;
 mod output;
 mod remove;

@@ -190,6 +190,11 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
+    /// Whether it goes on. An end is kept for `wait`.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
     }
