@@ -30,6 +30,11 @@ impl Random {
         word ^ (word >> 31)
     }
 
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let index = self.below(from.len() as u64);
+        &from[usize::try_from(index).unwrap()]
+    }
+
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -117,7 +122,7 @@ fn scribbling_peer_brings_nobody_down() {
             scope.spawn(move || {
                 let mut random = Random(seed ^ (worker << 32));
                 while !stop.load(Ordering::Relaxed) {
-                    let name = &names[random.below(5) as usize];
+                    let name = random.pick(names);
                     let verbs: [&[&str]; 10] = [
                         &["pub", name, "--rate", "max", "--batch", "3"],
                         &["pub", name, "--rate", "5000"],
@@ -130,7 +135,7 @@ fn scribbling_peer_brings_nobody_down() {
                         &["ls"],
                         &["doctor", name],
                     ];
-                    let args = verbs[random.below(10) as usize];
+                    let args = random.pick(&verbs);
                     let done = shift(sandbox, args);
                     assert!(is_clean(&done), "seed {seed}, {args:?}: {done:?}");
                     shifts.fetch_add(1, Ordering::Relaxed);
