@@ -14,7 +14,8 @@ pub(crate) struct FrameShape {
     pub(crate) stride: usize,
 }
 
-/// One frame, borrowed: from the bus itself when it is lossless, from a private copy otherwise.
+/// One frame, borrowed: from the bus itself when it is lossless and evicts nobody, from a private
+/// copy otherwise.
 /// It stays as it is for as long as the borrow lives.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef<'a> {

@@ -28,6 +28,10 @@ use engine::Engine;
 /// frames are read in place. On a `drop-oldest` bus nobody waits for it; frames are copied, checked,
 /// and handed out as copies, and what was overwritten before it could be read is counted exactly.
 ///
+/// A lossless bus may evict a consumer that is too slow for it (`BusOptions::evict_after`,
+/// `evict_lag_frames`); on such a bus frames are copied and checked as well. The evicted consumer is
+/// handed what it had copied before, then gets [`PollError::Evicted`] with its loss.
+///
 /// Frames of one lane come in the order in which they were published. Lanes are visited in turn,
 /// with a bound on each visit, so that a flooding producer cannot starve a slow one. On an `ordered`
 /// bus every consumer sees the same order of all frames.

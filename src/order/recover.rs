@@ -45,6 +45,8 @@ pub(crate) fn head<'a>(
         Equal => head.wrapping_add(entry.run().min(batch_max)),
         // Decided and reused since. If it was committed, every consumer that was attached has read
         // it and stored so, before it let the entry go; whoever attached later starts after it.
+        // An evicted consumer let nothing go, and reads nothing any more: if there was no other,
+        // nobody has seen the run and its positions may be used again.
         Greater => {
             let furthest = head.wrapping_add(batch_max);
             // ORDERING: acquire, pairs with the release of the bit in `Joining::begin`.
