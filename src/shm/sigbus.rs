@@ -30,6 +30,8 @@ use nix::libc::{BUS_ADRERR, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
+/// A page of memory. Where pages are larger, regions cannot be mapped at all (`layout::PAGE_BYTES`).
+const PAGE: usize = 4096;
 /// Mappings that a block of the list holds.
 const SLOTS: usize = 32;
 
@@ -158,8 +160,6 @@ fn grow(block: &Block) -> &'static Block {
 fn install() {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     INSTALLED.get_or_init(|| {
-        // `page_size` reads a value that it keeps; the first call must not be in the handler.
-        let _ = rustix::param::page_size();
         // On the thread's alternate stack, where it has one: the runtime's handlers use that too.
         let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
         let ours = SigAction::new(SigHandler::SigAction(answer), flags, SigSet::empty());
@@ -202,13 +202,12 @@ fn slot_of(address: usize) -> Option<&'static Slot> {
 }
 
 fn put_zeros(address: *mut c_void) -> bool {
-    let size = rustix::param::page_size();
-    let page = address.map_addr(|address| address & !(size - 1));
+    let page = address.map_addr(|address| address & !(PAGE - 1));
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the page belongs to one of this crate's mappings, of a file that ended before it. What
     // references to it there are go on: to atomics, which any value is one of, and to bytes of
     // frames, which are zeros now.
-    unsafe { mmap_anonymous(page, size, access, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok()
+    unsafe { mmap_anonymous(page, PAGE, access, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok()
 }
 
 /// Does what SIGBUS did before.
