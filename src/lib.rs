@@ -61,6 +61,9 @@ mod buffer;
 mod bus;
 #[cfg(not(loom))]
 mod consumer;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(loom))]
 mod observer;
 #[cfg(not(loom))]

@@ -43,6 +43,7 @@ const FLOORS: &[&[&str]] = &[
     &["producer"],
     &["consumer"],
     &["observer"],
+    &["fuzzing"],
     &["lib"],
 ];
 

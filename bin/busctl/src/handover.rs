@@ -96,7 +96,7 @@ pub fn give_way(arguments: &[OsString]) -> Result<(), Failure> {
 }
 
 /// The word by which these arguments (without the program's name) are for systemd's tool.
-fn meant_for_systemd(arguments: &[OsString]) -> Option<String> {
+pub fn meant_for_systemd(arguments: &[OsString]) -> Option<String> {
     let mut foreign_flag = None;
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {

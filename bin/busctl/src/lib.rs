@@ -10,6 +10,9 @@ mod context;
 mod daemon;
 mod demo;
 mod exit;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod output;
 mod process;

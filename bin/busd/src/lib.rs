@@ -22,6 +22,9 @@ mod args;
 mod client;
 mod config;
 mod declared;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lock;
 mod log;
 mod run;

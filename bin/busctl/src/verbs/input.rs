@@ -125,6 +125,22 @@ impl Input {
         }
     }
 
+    /// The payload that a line of stdin stands for, with no bus behind it.
+    #[cfg(fuzzing)]
+    pub fn decode(
+        format: StdinFormat,
+        schema: Option<Schema>,
+        line: &str,
+    ) -> Result<(u16, Vec<u8>), Failure> {
+        let (kind, place, from) = (0, 1, From::Template(Vec::new()));
+        let input = Self { kind, schema, payload_bytes: usize::MAX, place, from };
+        if format == StdinFormat::Hex {
+            return Ok((kind, parse_hex(line).map_err(|problem| input.bad(problem))?));
+        }
+        let mut payload = Vec::new();
+        Ok((input.parse_json(line, &mut payload)?, payload))
+    }
+
     fn bad(&self, problem: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("stdin, line {}: {problem}", self.place))
     }

@@ -26,6 +26,10 @@ use std::time::Instant;
 
 pub(crate) use access::Access;
 pub use routes::routes;
+#[cfg(fuzzing)]
+pub(crate) use routes::{BODY_BYTES_MAX, router};
+#[cfg(fuzzing)]
+pub(crate) use serve::converse;
 pub(crate) use serve::serve;
 
 use crate::watch::WatchHandle;

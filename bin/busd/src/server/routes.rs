@@ -18,7 +18,7 @@ use super::{Context, buses, service};
 
 /// Largest body that is read. A request is some hundred bytes; a schema of a thousand fields with
 /// documentation is about 200 KiB.
-pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+pub(crate) const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Longest time for one answer. Creating a bus writes every page of it: about half a second a
 /// GiB.
@@ -46,7 +46,7 @@ pub fn routes() -> Vec<(&'static str, &'static str)> {
     table().into_iter().map(|(method, path, _)| (method, path)).collect()
 }
 
-pub(super) fn router(context: Context) -> Router {
+pub(crate) fn router(context: Context) -> Router {
     table()
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| router.route(path, handler))

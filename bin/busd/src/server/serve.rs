@@ -66,7 +66,7 @@ pub(crate) async fn serve(listener: UnixListener, context: Context, stop: impl F
 }
 
 /// One connection, from the first request to the last.
-async fn converse(stream: UnixStream, router: Router, watcher: Watcher) {
+pub(crate) async fn converse(stream: UnixStream, router: Router, watcher: Watcher) {
     let peer = match Peer::of(&stream) {
         Ok(peer) => peer,
         Err(error) => {

@@ -114,6 +114,13 @@ impl Watch {
 }
 
 impl WatchHandle {
+    /// The handle of a watch that never looks, and so gives nobody's seat back.
+    #[cfg(fuzzing)]
+    pub(crate) fn idle() -> io::Result<Self> {
+        let state = State { stop: false, counts: Counts::default(), looked: Instant::now() };
+        Ok(Self { shared: Arc::new(Shared { waker: Waker::new()?, state: Mutex::new(state) }) })
+    }
+
     /// Has the watch look now instead of at its next turn.
     pub(crate) fn wake(&self) {
         self.shared.waker.wake();
