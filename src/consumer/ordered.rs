@@ -13,7 +13,7 @@ use crate::lane::join::Held;
 use crate::lane::{is_before, later, lossy};
 use crate::options::Start;
 use crate::order::reader::{Next, OrderReader, locate, recorded};
-use crate::order::{OrderWords, join};
+use crate::order::{OrderWords, inside, join};
 use crate::regions::{OrderMemory, Regions, Row};
 use crate::run::{self, Run};
 use crate::sync::{Ordering, clock};
@@ -393,7 +393,10 @@ fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u
     }
     let head = lane.reader.published();
     let held = if is_before(from, head) { head.wrapping_sub(from) } else { 0 };
-    let is_later = |other: u64| other.wrapping_sub(ticket).wrapping_sub(1) < 1 << 62;
+    // Also where a slot is within a run, and shows the mark of one that nobody looks for.
+    let is_later = |other: u64| {
+        [other, inside(other)].iter().any(|run| run.wrapping_sub(ticket).wrapping_sub(1) < 1 << 62)
+    };
     (0..held.min(capacity))
         .map(|step| from.wrapping_add(step))
         .map(|position| (position, recorded(&lane.data.tickets, position & (capacity - 1))))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use busway::{OnFull, PublishError, Topology, Wait};
 
 use crate::matrix::check;
+use crate::support::PATIENCE;
 use crate::support::bus::TestBus;
 use crate::support::role::{Consume, Produce, Role};
 use crate::support::worker::{self, Worker};
@@ -126,4 +127,31 @@ fn lapped_reader_reads_most_of_the_ring_and_counts_the_rest() {
             assert_eq!(observer.read() + observer.lost(), published);
         }
     }
+}
+
+/// A batch that is overwritten in part stands before every search for a frame that is lost: whoever
+/// walked through it each time would take minutes.
+#[test]
+fn lapped_reader_does_not_search_a_long_batch_for_each_lost_frame() {
+    const CAPACITY: u64 = 1 << 17;
+    const BATCH: u32 = u16::MAX as u32;
+    let bus = TestBus::of(Topology::Ordered, OnFull::DropOldest, 1, CAPACITY);
+    let mut consumer = bus.consumer().attach().unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    for _ in 0..CAPACITY {
+        producer.publish_bytes(0, &[]).unwrap();
+    }
+    for _ in 0..2 {
+        producer.claim_batch(BATCH).unwrap().commit().unwrap();
+    }
+    for _ in 0..8 {
+        producer.publish_bytes(0, &[]).unwrap();
+    }
+    let (sender, polled) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        sender.send(consumer.poll().map(|frame| frame.is_some()).map(|_| consumer.lost()))
+    });
+    let lost = polled.recv_timeout(PATIENCE).expect("poll comes back");
+    let published = CAPACITY + 2 * u64::from(BATCH) + 8;
+    assert!(lost.is_ok_and(|lost| lost > 0 && lost < published));
 }
