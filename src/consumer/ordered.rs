@@ -20,6 +20,9 @@ use crate::sync::{Ordering, clock};
 
 /// Frames read before the cursors are stored, at most.
 const RELEASE_FRAMES: u64 = 256;
+/// Looks at tickets beside slots that one call may take, for each entry of the order ring. An honest
+/// search passes each slot of each lane once, and the ring has twice as many entries.
+const LOOKS: u64 = 4;
 
 /// A consumer's state on an `ordered` bus.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Ordered {
     /// Frames read since the cursors were stored.
     unreleased: u64,
     release_frames: u64,
+    /// Tickets beside slots that this call may still look at in search of runs.
+    looks_left: u64,
 }
 
 impl Ordered {
@@ -94,6 +99,7 @@ impl Ordered {
             dirty: [0; 4],
             unreleased: 0,
             release_frames,
+            looks_left: 0,
         }
     }
 
@@ -123,7 +129,11 @@ impl Engine {
     pub(super) fn next_in_order(&mut self) -> Result<bool, PollError> {
         // Bounded by the ring's length: a reader that was lapped comes, in one call, to the entries
         // of which something is left. Each that it skips costs it a look at the entry and a few at
-        // the lane's tickets.
+        // the lane's tickets; where it costs more, the words are not honest ones, and the next call
+        // goes on from here.
+        if let Some(ordered) = &mut self.ordered {
+            ordered.looks_left = LOOKS * self.regions.geometry.order_capacity;
+        }
         for _ in 0..self.regions.geometry.order_capacity {
             let Some(ordered) = &mut self.ordered else {
                 return Ok(false);
@@ -135,6 +145,7 @@ impl Engine {
                 continue;
             }
             match ordered.reader.next(clock::monotonic_ns) {
+                Next::Run { .. } if ordered.looks_left == 0 => return Ok(false),
                 Next::Run { ticket, lane, count } => self.enter(ticket, lane, count)?,
                 Next::Hole => {
                     self.release_in_order();
@@ -192,7 +203,9 @@ impl Engine {
         let found = if lossless {
             locate(&lane.data.tickets, lane.reader.position(), capacity, ticket)
         } else {
-            locate_held(lane, capacity, origin, ticket)
+            let (found, looks) = locate_held(lane, capacity, origin, ticket);
+            ordered.looks_left = ordered.looks_left.saturating_sub(looks);
+            found
         };
         let Some(found) = found else {
             ordered.reader.passed();
@@ -371,7 +384,7 @@ impl Engine {
 }
 
 /// Finds the position of a committed ticket on a lane whose producer waits for nobody. `None`: its
-/// run is overwritten, at least in part.
+/// run is overwritten, at least in part. Says as well how many slots it looked at.
 ///
 /// A slot's ticket is believed only where it cannot be one of an earlier lap:
 ///
@@ -380,7 +393,7 @@ impl Engine {
 /// | below head | its own lap's, since every slot of a run is marked before head passes it |
 /// | at head | whatever: the lane's last ticket says whether the run is there, committed just now |
 /// | after head | nothing committed: the entry, and so every head before it, has been acquired |
-fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u64> {
+fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> (Option<u64>, u64) {
     let words = lane.reader.words();
     let from = later(lane.reader.position(), lossy::oldest(words, capacity, origin));
     // ORDERING: acquire, pairs with the release store in `Engine::commit_in_order`. The entry is
@@ -389,7 +402,7 @@ fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u
     let at = words.ticket_at.load(Ordering::Acquire);
     // ORDERING: relaxed; see above.
     if words.ticket.load(Ordering::Relaxed) == ticket {
-        return (!is_before(at, from)).then_some(at);
+        return ((!is_before(at, from)).then_some(at), 1);
     }
     let head = lane.reader.published();
     let held = if is_before(from, head) { head.wrapping_sub(from) } else { 0 };
@@ -397,10 +410,13 @@ fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> Option<u
     let is_later = |other: u64| {
         [other, inside(other)].iter().any(|run| run.wrapping_sub(ticket).wrapping_sub(1) < 1 << 62)
     };
-    (0..held.min(capacity))
+    let mut looks = 0;
+    let found = (0..held.min(capacity))
+        .inspect(|_| looks += 1)
         .map(|step| from.wrapping_add(step))
         .map(|position| (position, recorded(&lane.data.tickets, position & (capacity - 1))))
         // The tickets of a lane rise: beyond a later one, this one can not be.
         .take_while(|(_, other)| !other.is_some_and(is_later))
-        .find_map(|(position, other)| (other == Some(ticket)).then_some(position))
+        .find_map(|(position, other)| (other == Some(ticket)).then_some(position));
+    (found, looks)
 }

@@ -176,3 +176,34 @@ fn scramble(topology: Topology, on_full: OnFull, random: &mut Random) {
         let _any = late.recv_timeout(Duration::from_millis(1)).is_ok();
     }
 }
+
+/// Entries that name a lane whose slots show no such ticket: each would be looked for in vain.
+#[test]
+fn forged_entries_do_not_make_a_poll_search_for_ever() {
+    const CAPACITY: u64 = 1 << 16;
+    let options = Bus::options().topology(Topology::Ordered).on_full(OnFull::DropOldest);
+    let bus = TestBus::new(&options.lanes(1).payload_bytes(1).capacity_frames(CAPACITY));
+    let mut consumer = bus.consumer().attach().unwrap();
+    let file = fs::File::options().read(true).write(true).open(path_of(bus.name())).unwrap();
+    let store = |offset: u64, word: u64| file.write_all_at(&word.to_le_bytes(), offset).unwrap();
+    let region = |number: u64| {
+        let mut word = [0; 8];
+        file.read_exact_at(&mut word, 216 + 16 * number).unwrap();
+        u64::from_le_bytes(word)
+    };
+    let (control, heads, order) = (region(1), region(3), region(4));
+    let entries = bus.info().order_capacity_entries;
+    // Of lap 1, one frame, lane 0.
+    let entry = ((1_u64 << 24) | (1 << 8)).to_le_bytes();
+    file.write_all_at(&entry.repeat(entries as usize), order).unwrap();
+    store(heads, CAPACITY);
+    store(heads + 8, CAPACITY);
+    store(heads + 16, 1 << 61);
+    store(control + 256, entries);
+    let (sender, polled) = channel();
+    std::thread::spawn(move || {
+        let calls = (0..5).map(|_| consumer.poll().map(|frame| frame.is_some()).is_ok());
+        sender.send(calls.count())
+    });
+    assert_eq!(polled.recv_timeout(PATIENCE), Ok(5), "polls that come back");
+}
