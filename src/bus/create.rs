@@ -262,8 +262,11 @@ impl BusOptions {
         };
         let rights = Rights { mode: self.mode, group: self.group };
         let words = first_words(&header);
-        match Segment::create(name, &header, document.as_bytes(), &words, rights) {
-            Ok(segment) => Bus::from_segment(segment),
+        let made = Segment::unnamed(name, &header, document.as_bytes(), &words, rights)
+            .and_then(Bus::from_segment)
+            .and_then(|bus| bus.segment().link().map(|()| bus));
+        match made {
+            Ok(bus) => Ok(bus),
             Err(Error::AlreadyExists { .. }) if self.if_not_exists => self.open_same(name),
             Err(error) => Err(error),
         }

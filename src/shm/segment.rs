@@ -55,13 +55,14 @@ pub(crate) struct Rights {
 }
 
 impl Segment {
-    /// Creates the bus's file with its header and the first words, then gives it its name.
+    /// Makes the bus's file with its header and the first words, and with no name: until
+    /// [`link`](Self::link) it is gone when this value and its mappings go.
     ///
-    /// `words` say what is not zero after that.
+    /// `words` say what is not zero.
     ///
     /// # Errors
-    /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`; in every case nothing is left behind.
-    pub(crate) fn create(
+    /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`.
+    pub(crate) fn unnamed(
         name: &str,
         header: &Header,
         schema: &[u8],
@@ -88,13 +89,22 @@ impl Segment {
             fill(&file, *words).map_err(failed("write"))?;
         }
         grant(&file, name, rights)?;
-        crash_point!(SegmentWritten);
-        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let target = name::path(name);
-        linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
-            .map_err(|errno| unsupported(name, "name a file through /proc/self/fd", errno))?;
-        crash_point!(SegmentNamed);
         Self::of(file, name)
+    }
+
+    /// Gives an unnamed segment its name, in one step. Comes last of all that may fail in making a
+    /// bus, so that an error always means that there is none.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`.
+    pub(crate) fn link(&self) -> Result<(), Error> {
+        crash_point!(SegmentWritten);
+        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let target = name::path(&self.name);
+        linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &target, LinkatFlags::AT_SYMLINK_FOLLOW)
+            .map_err(|errno| unsupported(&self.name, "name a file through /proc/self/fd", errno))?;
+        crash_point!(SegmentNamed);
+        Ok(())
     }
 
     /// Opens the bus's file.
@@ -133,7 +143,8 @@ impl Segment {
     }
 
     fn of(file: File, name: &str) -> Result<Self, Error> {
-        let meta = file.metadata().map_err(|source| Error::from_io(name, "look at", source))?;
+        let meta =
+            file.metadata().map_err(|source| Error::from_io(name, "look at", source))?;
         if !meta.is_file() {
             return Err(not_regular(name));
         }
