@@ -104,7 +104,9 @@ impl Engine {
             name: segment.name.clone(),
             reason: format!("it has no lane {}", seat.index),
         };
-        let data = regions::map_lane(&segment, &geometry, seat.index)?;
+        // Without its lane it is nobody: left taken, the seat would be that of a dead process.
+        let data = regions::map_lane(&segment, &geometry, seat.index)
+            .inspect_err(|_| seat.leave(&segment, &regions, Role::Producer))?;
         let words = regions.lane(seat.index).ok_or_else(outside)?;
         let gates = regions.gates(seat.index).with_data(&data);
         let lane = LaneWriter::resume(words, gates, shape.capacity);
