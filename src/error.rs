@@ -181,7 +181,7 @@ impl fmt::Display for Error {
             }
             Self::NotFound { name } => write!(f, "there is no bus {name:?}"),
             Self::Permission { name, action } => {
-                write!(f, "no permission to {action} bus {name:?}")
+                write!(f, "no permission to {action} {name:?}")
             }
             Self::Untrusted { name, owner_uid, reason } => {
                 write!(f, "bus {name:?} is not trusted: it belongs to user {owner_uid}, {reason}")

@@ -82,11 +82,11 @@ impl Segment {
         allocate(&file, name, header.geometry.segment_bytes)?;
         crash_point!(SegmentAllocated);
         let fixed = header.encode(name, schema);
-        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of"))?;
+        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of the bus"))?;
         let after = crate::layout::header::FIXED_BYTES;
-        file.write_all_at(schema, after).map_err(failed("write the schema of"))?;
+        file.write_all_at(schema, after).map_err(failed("write the schema of the bus"))?;
         for words in words {
-            fill(&file, *words).map_err(failed("write"))?;
+            fill(&file, *words).map_err(failed("write the first words of the bus"))?;
         }
         grant(&file, name, rights)?;
         Self::of(file, name)
@@ -113,8 +113,8 @@ impl Segment {
     /// `NotFound`, `Permission`, `Corrupt` when it is not a regular file, or `Io`.
     pub(crate) fn open(name: &str, access: Access) -> Result<Self, Error> {
         let (flags, action) = match access {
-            Access::Read => (OFlag::O_RDONLY, "read"),
-            Access::ReadWrite => (OFlag::O_RDWR, "attach to"),
+            Access::Read => (OFlag::O_RDONLY, "read the bus"),
+            Access::ReadWrite => (OFlag::O_RDWR, "attach to the bus"),
         };
         // Anybody may put a pipe where a bus is looked for, and opening one waits for its other end.
         // To a regular file the flag means nothing.
@@ -144,7 +144,7 @@ impl Segment {
 
     fn of(file: File, name: &str) -> Result<Self, Error> {
         let meta =
-            file.metadata().map_err(|source| Error::from_io(name, "look at", source))?;
+            file.metadata().map_err(|source| Error::from_io(name, "look at the bus", source))?;
         if !meta.is_file() {
             return Err(not_regular(name));
         }
@@ -212,7 +212,7 @@ impl Segment {
 /// `NotFound`, `Permission` or `Io`.
 pub(crate) fn unlink(name: &str) -> Result<(), Error> {
     shm_unlink(name::posix(name).as_str())
-        .map_err(|errno| Error::from_io(name, "remove", errno.into()))
+        .map_err(|errno| Error::from_io(name, "remove the bus", errno.into()))
 }
 
 /// The names of all files that look like buses, sorted.
@@ -235,7 +235,7 @@ pub(crate) fn list() -> Result<Vec<String>, Error> {
 fn unsupported(name: &str, action: &'static str, errno: Errno) -> Error {
     match errno {
         Errno::ENOENT | Errno::EOPNOTSUPP => Error::Io { action, source: errno.into() },
-        _ => Error::from_io(name, "create", errno.into()),
+        _ => Error::from_io(name, "create the bus", errno.into()),
     }
 }
 
@@ -268,7 +268,7 @@ fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
             // makes progress.
             Err(Errno::EINTR) => {}
             Err(Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG) => return Err(no_space()),
-            Err(errno) => return Err(Error::from_io(name, "allocate", errno.into())),
+            Err(errno) => return Err(Error::from_io(name, "allocate the bus", errno.into())),
         }
     }
 }
@@ -277,8 +277,8 @@ fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
 fn grant(file: &File, name: &str, rights: Rights) -> Result<(), Error> {
     if let Some(group) = rights.group {
         fchown(file, None, Some(Gid::from_raw(group)))
-            .map_err(|errno| Error::from_io(name, "give a group to", errno.into()))?;
+            .map_err(|errno| Error::from_io(name, "give a group to the bus", errno.into()))?;
     }
     fchmod(file, Mode::from_bits_truncate(rights.mode))
-        .map_err(|errno| Error::from_io(name, "set the mode of", errno.into()))
+        .map_err(|errno| Error::from_io(name, "set the mode of the bus", errno.into()))
 }
