@@ -200,9 +200,10 @@ impl Segment {
         Ok((header, schema))
     }
 
-    /// Whether the bus's name still stands for this file.
+    /// Whether the bus's name still stands for this file. Where the system does not say, nothing
+    /// shows that it does not.
     pub(crate) fn is_linked(&self) -> bool {
-        self.file.metadata().is_ok_and(|meta| meta.nlink() > 0)
+        !self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
 }
 
