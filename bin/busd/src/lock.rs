@@ -24,7 +24,7 @@ const ATTEMPTS_MAX: u32 = 16;
 #[derive(Debug)]
 pub struct DaemonLock {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 /// Why the lock was not taken.
@@ -55,7 +55,7 @@ impl DaemonLock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let io = |source: io::Error| LockError::Io { path: path.to_owned(), source };
         for _ in 0..ATTEMPTS_MAX {
-            let mut file = open(path).map_err(io)?;
+            let file = open(path).map_err(io)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => {
@@ -64,9 +64,11 @@ impl DaemonLock {
                 Err(errno) => return Err(io(errno.into())),
             }
             if is_named(&file, path).map_err(io)? {
-                file.set_len(0).map_err(io)?;
-                writeln!(file, "{}", std::process::id()).map_err(io)?;
-                return Ok(Self { path: path.to_owned(), _file: file });
+                // From here on the file is ours, and goes when it cannot be written to.
+                let mut lock = Self { path: path.to_owned(), file };
+                lock.file.set_len(0).map_err(io)?;
+                writeln!(lock.file, "{}", std::process::id()).map_err(io)?;
+                return Ok(lock);
             }
         }
         Err(io(io::Error::other("the file was removed again and again while it was being locked")))

@@ -26,8 +26,9 @@ pub fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListe
     for name in [path, &draft] {
         remove_stale(name)?;
     }
-    let listener = UnixListener::bind(&draft)?;
+    // Before the file, which is there already when listening fails.
     let mut file = SocketFile { path: draft.clone() };
+    let listener = UnixListener::bind(&draft)?;
     if group.is_some() {
         std::os::unix::fs::chown(&draft, None, group)?;
     }
