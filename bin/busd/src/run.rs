@@ -20,15 +20,12 @@ use crate::declared::{self, DeclareError};
 use crate::lock::{DaemonLock, LockError};
 use crate::log;
 use crate::runtime_dir::{Passage, RuntimeDir, RuntimeDirError, own_uid};
-use crate::server::{Access, Context, serve};
+use crate::server::{Access, Context, finish, serve};
 use crate::socket;
 use crate::watch::Watch;
 
 /// Mode of the socket unless the config file says otherwise: its owner alone may connect.
 const SOCKET_MODE: u32 = 0o600;
-/// Requests that may do blocking work at a time.
-const BLOCKING_THREADS_MAX: usize = 4;
-
 /// Longest time to let work go on whose request was given up already.
 const WORK_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -86,12 +83,13 @@ fn live(args: &Args) -> Result<(), RunError> {
     let context = Context::new(access, watch.handle(), path, config.path);
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .map_err(io_error("start the runtime"))
         .and_then(|runtime| {
             let served = runtime.block_on(serve_until_told(listener, context, &directory));
-            runtime.shutdown_timeout(WORK_TIMEOUT);
+            if !finish(WORK_TIMEOUT) {
+                tracing::warn!("ended with work under way that nobody waits for");
+            }
             served
         });
     drop(socket_file);

@@ -12,6 +12,7 @@ use super::Context;
 use super::access::Peer;
 use super::error::ApiError;
 use super::extract::{BusName, JsonBody, QueryOf};
+use super::work::blocking;
 use crate::api::UnreadableBus;
 use crate::api::{Bus, BusDetail, BusList, CreateBus, Participant, ParticipantList, RemovedBus};
 use crate::segment;
@@ -160,17 +161,4 @@ fn each_bus(
         }
     }
     Ok(())
-}
-
-/// Runs on a thread that may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => {
-            let message = format!("the work for this request broke off: {error}");
-            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message))
-        }
-    }
 }

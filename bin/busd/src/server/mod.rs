@@ -5,6 +5,7 @@
 //! access   who is at the other end, and what they may do
 //! routes   which handler answers what; the limits of a request; 404, 405, timeouts as JSON
 //! buses, service     the handlers
+//! work     threads for what may block
 //! extract  bodies, paths and queries, refused as JSON
 //! error    an error answer: status, code, message, hint
 //! ```
@@ -19,6 +20,7 @@ mod extract;
 mod routes;
 mod serve;
 mod service;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub(crate) use routes::{BODY_BYTES_MAX, router};
 #[cfg(fuzzing)]
 pub(crate) use serve::converse;
 pub(crate) use serve::serve;
+pub(crate) use work::finish;
 
 use crate::watch::WatchHandle;
 
