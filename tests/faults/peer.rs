@@ -74,6 +74,8 @@ pub fn command(role: &str, bus: &str) -> Command {
 
 /// Publishes and reads until standard input closes. What others publish comes in order as well.
 pub fn run(name: &str) {
+    // At full rate, and behind whatever else the test does with the cores.
+    rustix::process::nice(19).unwrap();
     let bus = Bus::open(name).unwrap();
     let mut producer = bus.producer().name("peer").timeout(Some(PATIENCE)).attach().unwrap();
     let mut consumer = bus.consumer().name("peer").attach().unwrap();

@@ -31,7 +31,7 @@ pub fn keeps_what_it_held(hit: &Hit) -> bool {
 }
 
 fn right(operation: Operation, call: &str, what: &str) -> Right {
-    use Operation::{AcceptExisting, Create, CreateUnlessThere, Remove};
+    use Operation::{AcceptExisting, Create, CreateUnlessThere, Observe, Remove};
     let is_creation = matches!(operation, Create | CreateUnlessThere | AcceptExisting);
     match (call, what) {
         // Done again, or done without; what is read by `read` is the process's own name.
@@ -44,13 +44,14 @@ fn right(operation: Operation, call: &str, what: &str) -> Right {
         }
         ("fallocate", _) => (false, &["no_space: shared memory cannot hold bus"]),
         ("openat", _) => (names_itself(operation), open_errors(is_creation, what)),
-        // A first look whether the name is taken may fail: the link decides.
+        // A first look whether the name is taken may fail: the link decides. So may a look whether
+        // the bus is still there: it is, unless the system says that it is not.
         ("statx", "EACCES") => (
-            is_creation || names_itself(operation),
+            is_creation || names_itself(operation) || operation == Observe,
             &["permission: no permission to look at", "io: could not read the segment's size"],
         ),
         ("statx", _) => (
-            is_creation || names_itself(operation),
+            is_creation || names_itself(operation) || operation == Observe,
             &["io: could not look at the bus: ", "io: could not read the segment's size: "],
         ),
         ("pread64", _) => (false, &["io: could not read the segment header: "]),

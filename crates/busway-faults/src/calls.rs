@@ -2,10 +2,16 @@
 //!
 //! Calls without errors in the table (they cannot fail, or not without a bug of ours) are killed
 //! at all the same. Polling calls on sockets have no EINTR: the kernel gives none to a socket that
-//! does not block.
+//! does not block. Some calls are looked at closely: reading and writing does not fail on a
+//! descriptor that only this process knows (an eventfd, a pair of sockets); of the futex calls
+//! among threads only waiting can fail; and memory for the heap and for stacks is there, since the
+//! Rust runtime ends a process that has none.
+
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::Pid;
 
 /// One way for a call to go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +78,7 @@ const TABLE: &[Row] = &[
     (libc::SYS_mmap, "mmap", MAP),
     (libc::SYS_munmap, "munmap", &[E(Errno::ENOMEM)]),
     (libc::SYS_madvise, "madvise", &[E(Errno::EINVAL), E(Errno::ENOMEM), E(Errno::EAGAIN)]),
-    (libc::SYS_mprotect, "mprotect", &[E(Errno::ENOMEM)]),
+    (libc::SYS_mprotect, "mprotect", &[]),
     (libc::SYS_brk, "brk", &[]),
     (
         libc::SYS_fcntl,
@@ -134,18 +140,82 @@ const OLD: &[Row] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLD: &[Row] = &[];
 
-fn row(number: u64) -> Option<&'static Row> {
-    TABLE.iter().chain(OLD).find(|row| u64::try_from(row.0) == Ok(number))
+/// Calls whose first argument is the descriptor that is read or written.
+const STREAMS: &[&str] = &["read", "write", "recvfrom", "sendto", "writev"];
+/// The futex operations that wait.
+const FUTEX_WAITS: [u64; 2] = [libc::FUTEX_WAIT as u64, libc::FUTEX_WAIT_BITSET as u64];
+
+/// A call that is about to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) process: Pid,
+    pub(crate) number: u64,
+    pub(crate) args: [u64; 6],
 }
 
-/// The call's name, or its number.
-pub(crate) fn name(number: u64) -> String {
-    row(number).map_or_else(|| format!("call {number}"), |row| row.1.to_owned())
+impl Call {
+    fn row(&self) -> Option<&'static Row> {
+        TABLE.iter().chain(OLD).find(|row| u64::try_from(row.0) == Ok(self.number))
+    }
+
+    /// The call's name, or its number.
+    pub(crate) fn name(&self) -> String {
+        self.row().map_or_else(|| format!("call {}", self.number), |row| row.1.to_owned())
+    }
+
+    /// The ways in which it may fail.
+    pub(crate) fn failures(&self) -> &'static [Failure] {
+        let Some((_, name, failures)) = self.row() else {
+            return &[];
+        };
+        let cannot = match *name {
+            "futex" => !self.is_futex_that_may_fail(),
+            "mmap" => self.args[3] & u64::from(libc::MAP_ANONYMOUS.unsigned_abs()) != 0,
+            name if STREAMS.contains(&name) => self.is_private_stream(),
+            _ => false,
+        };
+        if cannot { &[] } else { failures }
+    }
+
+    /// Whether nothing comes after it.
+    pub(crate) fn is_exit(&self) -> bool {
+        [libc::SYS_exit, libc::SYS_exit_group]
+            .iter()
+            .any(|number| u64::try_from(*number) == Ok(self.number))
+    }
+
+    fn is_futex_that_may_fail(&self) -> bool {
+        let private = u64::from(libc::FUTEX_PRIVATE_FLAG.unsigned_abs());
+        let [_, operation, ..] = self.args;
+        operation & private == 0 || FUTEX_WAITS.contains(&(operation & 0x7f))
+    }
+
+    /// Whether the descriptor is neither a file nor a socket that others can name.
+    fn is_private_stream(&self) -> bool {
+        let descriptor = format!("/proc/{}/fd/{}", self.process, self.args[0]);
+        let Ok(target) = std::fs::read_link(descriptor) else {
+            return false;
+        };
+        if target.is_absolute() {
+            return false;
+        }
+        !is_named_socket(self.process, &target)
+    }
 }
 
-/// The ways in which a call may fail.
-pub(crate) fn failures(number: u64) -> &'static [Failure] {
-    row(number).map_or(&[], |row| row.2)
+/// Whether it is a socket that has a path, as `socket:[inode]` of a process's descriptors.
+fn is_named_socket(process: Pid, target: &Path) -> bool {
+    let target = target.to_string_lossy();
+    let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'))
+    else {
+        return false;
+    };
+    let table = std::fs::read_to_string(format!("/proc/{process}/net/unix")).unwrap_or_default();
+    // Num RefCount Protocol Flags Type St Inode Path
+    table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(6) == Some(&inode) && fields.len() > 7
+    })
 }
 
 impl std::fmt::Display for Failure {

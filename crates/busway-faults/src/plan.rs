@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::calls::{self, Failure};
+use crate::calls::{Call, Failure};
 
 /// What is done to the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Moment {
 pub enum Hit {
     /// The window had fewer calls.
     NotReached,
-    /// The call has fewer ways to fail.
+    /// The call has fewer ways to fail, or never ends.
     NoVariant,
     /// It was done.
     Done {
@@ -112,7 +112,7 @@ impl Plan {
     }
 
     /// Counts a call, and says what is to be done to it.
-    pub(crate) fn at_call(&self, number: u64) -> Act {
+    pub(crate) fn at_call(&self, call: &Call) -> Act {
         let mut state = self.lock();
         if !state.is_open {
             return Act::Pass;
@@ -121,11 +121,15 @@ impl Plan {
         state.count += 1;
         let (act, what) = match state.fault {
             Fault::Fail { nth, variant } if nth == this => {
-                let Some(failure) = calls::failures(number).get(variant) else {
+                let Some(failure) = call.failures().get(variant) else {
                     state.hit = Hit::NoVariant;
                     return Act::Pass;
                 };
                 (Act::Fail(*failure), failure.to_string())
+            }
+            Fault::Kill { nth, moment: Moment::Exit } if nth == this && call.is_exit() => {
+                state.hit = Hit::NoVariant;
+                return Act::Pass;
             }
             Fault::Kill { nth, moment } if nth == this => {
                 let what = if moment == Moment::Entry { "kill before" } else { "kill after" };
@@ -133,7 +137,7 @@ impl Plan {
             }
             _ => return Act::Pass,
         };
-        state.hit = Hit::Done { call: calls::name(number), what };
+        state.hit = Hit::Done { call: call.name(), what };
         act
     }
 

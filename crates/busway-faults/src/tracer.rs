@@ -25,7 +25,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::calls::Failure;
+use crate::calls::{Call, Failure};
 use crate::plan::{Act, Moment, Plan};
 use crate::registers;
 
@@ -209,7 +209,8 @@ impl Tracer {
             self.plan.open();
             self.begin = Begin::WhenArmed;
         }
-        let act = self.plan.at_call(entry.nr);
+        let call = Call { process: self.leader, number: entry.nr, args: entry.args };
+        let act = self.plan.at_call(&call);
         match act {
             Act::Pass => return Ok(()),
             Act::Kill(Moment::Entry) => return kill(self.leader, Signal::SIGKILL),

@@ -8,6 +8,7 @@
 //! watch      attach, detach and death of other processes
 //! config     the config file
 //! client     the client that busctl uses
+//! faults     system calls that fail, and kills at each of them
 //! support    daemons, children, buses and requests for all of them
 //! ```
 
@@ -17,6 +18,7 @@
 mod access;
 mod client;
 mod config;
+mod faults;
 mod http;
 mod lifecycle;
 mod openapi;

@@ -19,6 +19,8 @@ pub enum Task {
     /// Reads until every producer has gone, checks that the numbers come without a gap. Says how
     /// many there were.
     Consume,
+    /// Publishes at full rate and reads it all again, in order. Says how many there were.
+    Race,
 }
 
 /// A child process.
@@ -106,6 +108,7 @@ fn runs_a_task() {
         }
         "Publish" => publish(&bus),
         "Consume" => consume(&bus),
+        "Race" => race(&bus),
         other => panic!("no task {other:?}"),
     }
 }
@@ -142,4 +145,27 @@ fn consume(bus: &Bus) {
     assert_eq!(consumer.lost(), 0);
     consumer.detach();
     say(count);
+}
+
+fn race(bus: &Bus) {
+    // At full rate, and behind whatever else the test does with the cores.
+    rustix::process::nice(19).unwrap();
+    let mut producer = bus.producer().name("racer").attach().unwrap();
+    let mut consumer = bus.consumer().name("racer").attach().unwrap();
+    say("attached");
+    let stopper = std::thread::spawn(wait_for_stop);
+    let (mut published, mut read) = (0_u64, 0_u64);
+    while !stopper.is_finished() {
+        // Fewer than the lane holds, so that it never waits for itself.
+        for _ in 0..32 {
+            producer.publish_bytes(7, &published.to_le_bytes()).unwrap();
+            published += 1;
+        }
+        while let Some(frame) = consumer.poll().unwrap() {
+            assert_eq!(frame.payload(), read.to_le_bytes());
+            read += 1;
+        }
+    }
+    assert_eq!((read, consumer.lost()), (published, 0));
+    say(read);
 }
