@@ -4,7 +4,7 @@
 //! at all the same. Polling calls on sockets have no EINTR: the kernel gives none to a socket that
 //! does not block. Some calls are looked at closely: reading and writing does not fail on a
 //! descriptor that only this process knows (an eventfd, a pair of sockets); of the futex calls
-//! among threads only waiting can fail; and memory for the heap and for stacks is there, since the
+//! among threads only waiting can, by a signal; and memory for the heap and for stacks is there, since the
 //! Rust runtime ends a process that has none.
 
 use std::path::Path;
@@ -169,7 +169,11 @@ impl Call {
             return &[];
         };
         let cannot = match *name {
-            "futex" => !self.is_futex_that_may_fail(),
+            // Among threads of one process: only waiting can fail, and only by a signal.
+            "futex" if self.is_futex_among_threads() => {
+                let waits = FUTEX_WAITS.contains(&(self.args[1] & 0x7f));
+                return failures.get(..usize::from(waits)).unwrap_or_default();
+            }
             "mmap" => self.args[3] & u64::from(libc::MAP_ANONYMOUS.unsigned_abs()) != 0,
             name if STREAMS.contains(&name) => self.is_private_stream(),
             _ => false,
@@ -184,10 +188,8 @@ impl Call {
             .any(|number| u64::try_from(*number) == Ok(self.number))
     }
 
-    fn is_futex_that_may_fail(&self) -> bool {
-        let private = u64::from(libc::FUTEX_PRIVATE_FLAG.unsigned_abs());
-        let [_, operation, ..] = self.args;
-        operation & private == 0 || FUTEX_WAITS.contains(&(operation & 0x7f))
+    fn is_futex_among_threads(&self) -> bool {
+        self.args[1] & u64::from(libc::FUTEX_PRIVATE_FLAG.unsigned_abs()) != 0
     }
 
     /// Whether the descriptor is neither a file nor a socket that others can name.

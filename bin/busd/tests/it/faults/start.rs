@@ -41,8 +41,9 @@ fn start(stage: &Stage, fault: Fault) -> Seen {
     let outcome = check_end(&mut daemon, fault, &hit, is_up);
     if is_kill(fault, &hit) {
         stage.next_daemon_is_whole(&context);
-    } else if outcome.starts_with("error: cannot lock") {
-        // Whose the file is that could not be looked at is not known; it bars nobody.
+    } else if ["error: cannot lock", "error: another busd"].iter().any(|it| outcome.starts_with(it))
+    {
+        // Whose the file is that could not be looked at or locked is not known; it bars nobody.
         stage.next_daemon_is_whole(&context);
     } else if !is_of(&hit, UNLINKS) {
         stage.assert_nothing_left(&context);
