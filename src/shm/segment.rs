@@ -15,6 +15,7 @@ use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, fallocate, open};
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, LinkatFlags, fchown, linkat};
+use rustix::process::{Resource, getrlimit};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::mapping::Access;
@@ -23,6 +24,9 @@ use super::trust::Owner;
 use crate::crash::crash_point;
 use crate::error::Error;
 use crate::layout::header::{Header, HeaderError, RawHeader};
+
+/// The least that is allocated at a time: what the kernel has to do anyway.
+const PAGE_BYTES: i64 = 4096;
 
 /// An open segment. Each attached end opens one of its own, since the proof of its life is a lock
 /// that belongs to the open file description.
@@ -262,16 +266,25 @@ fn not_regular(name: &str) -> Error {
 fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
     let no_space = || Error::NoSpace { name: name.to_owned(), bytes };
     let length = i64::try_from(bytes).map_err(|_| no_space())?;
-    loop {
-        match fallocate(file, FallocateFlags::empty(), 0, length) {
-            Ok(()) => return Ok(()),
-            // A signal may interrupt a long allocation; what was allocated stays, so the retry
-            // makes progress.
-            Err(Errno::EINTR) => {}
+    // At this limit the kernel sends a signal that ends the process (SIGXFSZ), so it is not asked.
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| most < bytes) {
+        let action = "allocate the bus within the limit on the size of files (ulimit -f)";
+        return Err(Error::Io { action, source: Errno::EFBIG.into() });
+    }
+    let (mut done, mut step) = (0, length);
+    while done < length {
+        let count = step.min(length - done);
+        match fallocate(file, FallocateFlags::empty(), done, count) {
+            Ok(()) => done += count,
+            // A signal may interrupt a long allocation, and on older kernels tmpfs then takes back
+            // what the call had got: with signals all the time the same call would never end.
+            // Shorter and shorter steps get through between two signals.
+            Err(Errno::EINTR) => step = (step / 2).max(PAGE_BYTES),
             Err(Errno::ENOSPC | Errno::ENOMEM | Errno::EFBIG) => return Err(no_space()),
             Err(errno) => return Err(Error::from_io(name, "allocate the bus", errno.into())),
         }
     }
+    Ok(())
 }
 
 /// Sets group and mode exactly as asked for, whatever the umask.

@@ -85,9 +85,7 @@ fn look_at_limits() -> Vec<Finding> {
     if let Some(bytes) = limit(Resource::Fsize) {
         findings.push(
             Finding::wrong(CHECK, format!("RLIMIT_FSIZE allows files of {}", format_bytes(bytes)))
-                .because(
-                    "a bus is a file in shared memory: a larger one ends its creator (SIGXFSZ)",
-                )
+                .because("a bus is a file in shared memory, and a larger one is refused")
                 .so("ulimit -f unlimited, or LimitFSIZE=infinity of the service"),
         );
     }
