@@ -9,6 +9,7 @@
 //! config     the config file
 //! client     the client that busctl uses
 //! faults     system calls that fail, and kills at each of them
+//! hostile    no descriptors, no space, kills in a row
 //! support    daemons, children, buses and requests for all of them
 //! ```
 
@@ -19,6 +20,7 @@ mod access;
 mod client;
 mod config;
 mod faults;
+mod hostile;
 mod http;
 mod lifecycle;
 mod openapi;
