@@ -13,9 +13,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FallocateFlags, OFlag, fallocate, open};
 use nix::sys::mman::{shm_open, shm_unlink};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, LinkatFlags, fchown, linkat};
-use rustix::process::{Resource, getrlimit};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::mapping::Access;
@@ -267,7 +267,8 @@ fn allocate(file: &File, name: &str, bytes: u64) -> Result<(), Error> {
     let no_space = || Error::NoSpace { name: name.to_owned(), bytes };
     let length = i64::try_from(bytes).map_err(|_| no_space())?;
     // At this limit the kernel sends a signal that ends the process (SIGXFSZ), so it is not asked.
-    if getrlimit(Resource::Fsize).current.is_some_and(|most| most < bytes) {
+    // Where a sandbox does not say what the limit is, there is nothing to compare with.
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(most, _)| most < bytes) {
         let action = "allocate the bus within the limit on the size of files (ulimit -f)";
         return Err(Error::Io { action, source: Errno::EFBIG.into() });
     }

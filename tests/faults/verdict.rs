@@ -37,7 +37,7 @@ fn right(operation: Operation, call: &str, what: &str) -> Right {
         // Done again, or done without; what is read by `read` is the process's own name.
         ("fallocate" | "pread64" | "pwrite64" | "getrandom" | "clock_nanosleep", "EINTR")
         | (_, "half")
-        | ("close" | "munmap" | "membarrier" | "futex" | "read", _) => (true, &[]),
+        | ("close" | "munmap" | "membarrier" | "futex" | "read" | "prlimit64", _) => (true, &[]),
         // What is attached is not told; the name goes all the same.
         ("openat" | "statx" | "pread64" | "mmap" | "madvise", _) if operation == Remove => {
             (true, &[])

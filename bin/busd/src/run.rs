@@ -160,10 +160,9 @@ fn notify(state: NotifyState<'_>) {
 /// Each bus and each attached process takes a descriptor here, and the usual soft limit of 1024
 /// exists for programs that use select(2).
 fn raise_descriptor_limit() {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let files = Resource::RLIMIT_NOFILE;
+    if let Err(error) = getrlimit(files).and_then(|(_, most)| setrlimit(files, most, most)) {
         tracing::warn!(%error, "cannot raise the limit of descriptors");
     }
 }
