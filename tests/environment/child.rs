@@ -63,8 +63,8 @@ impl Actor {
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| {
             panic!(
-                "cannot give {role:?} the environment that it needs: {error}. Run as root, or allow \
-                 unprivileged user namespaces"
+                "cannot start {role:?}: {error}. What takes namespaces needs unshare(1), and root \
+                 or unprivileged user namespaces"
             )
         });
         let output = BufReader::new(child.stdout.take().unwrap());
@@ -125,4 +125,15 @@ impl Drop for Actor {
 /// Runs a role to its end. Its assertions are its own.
 pub fn play(role: &str, bus: &str) {
     Actor::start(role, bus).finish();
+}
+
+/// unshare(1) with these namespaces, as a program that executes its arguments. Without root it
+/// takes a user namespace besides.
+pub fn namespaces(which: &[&'static str]) -> Vec<&'static str> {
+    let mut program = vec!["unshare", "--fork", "--kill-child"];
+    program.extend(which);
+    if !rustix::process::geteuid().is_root() {
+        program.extend(["--user", "--map-root-user"]);
+    }
+    program
 }

@@ -12,7 +12,7 @@ use busway::{Bus, OnFull, PublishError, Topology, Wait};
 use nix::libc;
 
 use crate::PATIENCE;
-use crate::child::{Actor, Roles, play, say, wait_for_end};
+use crate::child::{Actor, Roles, namespaces, play, say, wait_for_end};
 use crate::scratch::Name;
 
 pub const ROLES: Roles = &[("jumping", jumping), ("elsewhen", elsewhen)];
@@ -102,15 +102,6 @@ fn session(name: &str, on_full: OnFull) {
     assert_eq!(readings(), 0, "nothing but display reads the time of day");
 }
 
-/// A program that executes its arguments where CLOCK_MONOTONIC is eleven days ahead.
-fn elsewhen_program() -> Vec<&'static str> {
-    let mut program = vec!["unshare", "--fork", "--kill-child", "--time", "--monotonic", "1000000"];
-    if !rustix::process::geteuid().is_root() {
-        program.extend(["--user", "--map-root-user"]);
-    }
-    program
-}
-
 #[test]
 fn peer_whose_clock_is_another_works_and_is_recovered() {
     for topology in [Topology::Lanes, Topology::Ordered] {
@@ -118,7 +109,9 @@ fn peer_whose_clock_is_another_works_and_is_recovered() {
         let options = Bus::options().topology(topology).lanes(2).capacity_frames(8);
         let bus = options.create(&name).unwrap();
         let mut consumer = bus.consumer().attach().unwrap();
-        let mut peer = Actor::start_through(&elsewhen_program(), "elsewhen", &name);
+        // Eleven days ahead.
+        let program = namespaces(&["--time", "--monotonic", "1000000"]);
+        let mut peer = Actor::start_through(&program, "elsewhen", &name);
         let its_now: u64 = peer.hear().expect("a time").parse().unwrap();
         assert!(its_now > bus.now_ns() + 900_000_000_000_000, "the clock is the same");
         let mut producer = bus.producer().timeout(Some(PATIENCE)).attach().unwrap();

@@ -8,7 +8,7 @@ use busway::{Bus, Role};
 use nix::libc;
 
 use crate::PATIENCE;
-use crate::child::{Actor, Roles, play, say, wait_for_end};
+use crate::child::{Actor, Roles, namespaces, play, say, wait_for_end};
 use crate::scratch::Name;
 
 pub const ROLES: Roles = &[
@@ -89,20 +89,11 @@ fn number_of_a_dead_process_does_not_cost_a_living_one_its_seat() {
     assert_eq!(shown(&bus), None);
 }
 
-/// A program that executes its arguments in a pid namespace of their own.
-fn namespace() -> Vec<&'static str> {
-    let mut program = vec!["unshare", "--fork", "--kill-child", "--pid"];
-    if !rustix::process::geteuid().is_root() {
-        program.extend(["--user", "--map-root-user"]);
-    }
-    program
-}
-
 #[test]
 fn peer_of_another_pid_namespace_is_shown_as_it_sees_itself_and_recovered() {
     let name = Name::new();
     let bus = small(&name);
-    let mut peer = Actor::start_through(&namespace(), "sit", &name);
+    let mut peer = Actor::start_through(&namespaces(&["--pid"]), "sit", &name);
     let its_pid: u32 = peer.hear().expect("its number").parse().unwrap();
     assert_eq!(its_pid, 1, "the first of its namespace");
     assert_eq!(shown(&bus), Some((1, true)));
@@ -120,7 +111,7 @@ fn dead_of_this_pid_namespace_are_recovered_from_another() {
     let mut dead = Actor::start("sit", &name);
     let its_pid = dead.hear().expect("its number");
     dead.kill();
-    let mut peer = Actor::start_through(&namespace(), "recover", &name);
+    let mut peer = Actor::start_through(&namespaces(&["--pid"]), "recover", &name);
     let said = peer.hear().expect("whom it recovered");
     // Nobody, if a daemon on this host was faster.
     assert!(said == its_pid || said == "nobody", "{said}");

@@ -1,14 +1,11 @@
 //! No space in /dev/shm, and limits on the size of files, on memory and on descriptors.
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 use busway::{Bus, Error, OnFull};
-use nix::libc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::child::{Actor, Roles, play};
+use crate::child::{Actor, Roles, namespaces, play};
 use crate::scratch::Name;
 
 pub const ROLES: Roles =
@@ -103,29 +100,16 @@ fn descriptors(name: &str) {
 #[test]
 fn full_shared_memory_refuses_new_buses_and_harms_no_old_one() {
     let name = Name::new();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    // SAFETY: between fork and exec this makes system calls and allocates nothing.
-    unsafe { command.pre_exec(own_shared_memory) };
-    Actor::start_by(command, "full", &name).finish();
+    Actor::start_through(&own_shared_memory(), "full", &name).finish();
     assert!(!name.path().exists(), "it was in a /dev/shm of its own");
 }
 
-/// Gives this process a /dev/shm of its own, of 4 MiB.
-fn own_shared_memory() -> std::io::Result<()> {
-    let check = |result: libc::c_int| {
-        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: no memory is involved.
-    let is_root = unsafe { libc::geteuid() } == 0;
-    let spaces = if is_root { 0 } else { libc::CLONE_NEWUSER } | libc::CLONE_NEWNS;
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::unshare(spaces) })?;
-    let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-    // SAFETY: the texts live as long as the program; the others may be null here.
-    check(unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) })?;
-    let (kind, options) = (c"tmpfs".as_ptr(), c"size=4m".as_ptr().cast());
-    // SAFETY: as above.
-    check(unsafe { libc::mount(kind, c"/dev/shm".as_ptr(), kind, 0, options) })
+/// A program that executes its arguments with a /dev/shm of their own, of 4 MiB.
+fn own_shared_memory() -> Vec<&'static str> {
+    let mut program = namespaces(&["--mount"]);
+    let script = "mount -t tmpfs -o size=4m tmpfs /dev/shm && exec \"$@\"";
+    program.extend(["sh", "-c", script, "sh"]);
+    program
 }
 
 fn full(name: &str) {

@@ -2,6 +2,7 @@
 //! nothing left behind, seats that can be taken again, a peer that notices nothing.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -133,6 +134,8 @@ impl Stage {
         if !exists {
             return;
         }
+        let file = self.name.path().metadata().unwrap();
+        assert!(file.blocks() * 512 >= file.len(), "not all of it is allocated: {context}");
         let bus = Bus::open(&self.name).unwrap_or_else(|error| panic!("{error}: {context}"));
         if let Some(peer) = &self.peer {
             self.check_seats(&bus, peer, is_killed, context);

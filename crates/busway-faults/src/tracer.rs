@@ -78,11 +78,12 @@ pub fn mark() {
 }
 
 /// A refusal of ptrace is the end of the test, in words that say what to do about it.
-fn must<T>(what: &str, result: Result<T, Errno>) -> T {
-    result.unwrap_or_else(|errno| {
+fn must<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| {
         panic!(
-            "ptrace: cannot {what}: {errno}. These tests need ptrace of a child process: allow it \
-             (seccomp profile of a container, kernel.yama.ptrace_scope below 3), or run on x86-64"
+            "ptrace: cannot {what}: {error}. These tests need ptrace of a child process: allow it \
+             (seccomp profile of a container, kernel.yama.ptrace_scope below 3), trace them by \
+             nothing else, and run on x86-64"
         )
     })
 }
@@ -97,7 +98,7 @@ impl Tracer {
         command.process_group(0);
         // SAFETY: between fork and exec this makes one system call and allocates nothing.
         let started = unsafe { command.pre_exec(|| Ok(ptrace::traceme()?)) }.spawn();
-        let child = started.unwrap_or_else(|error| panic!("ptrace: cannot start a child: {error}"));
+        let child = must("start a child that asks to be traced", started);
         let leader = Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
         let first = must("wait for the child", waitpid(leader, Some(WaitPidFlag::__WALL)));
         assert_eq!(first, WaitStatus::Stopped(leader, Signal::SIGTRAP), "the child executes");

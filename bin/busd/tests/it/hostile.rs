@@ -1,10 +1,8 @@
 //! The daemon where the system is hostile: out of descriptors, no space for its files, killed again
 //! and again. `faults` fails single calls; here the system itself says no.
 
-use std::ffi::CString;
 use std::io::Read;
-use std::os::unix::process::CommandExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +13,7 @@ use serde_json::json;
 
 use crate::support::{
     BusName, Child, Daemon, Leashed, Scratch, Task, command, eventually, exchange, in_company,
+    is_root,
 };
 
 /// Kills in a row.
@@ -92,35 +91,21 @@ fn start_with_inodes(inodes: u32) -> (Option<i32>, String) {
     let scratch = Scratch::new();
     let run = scratch.join("run");
     std::fs::create_dir(&run).unwrap();
-    let mut command = command(&run);
-    command.stderr(Stdio::piped());
-    let target = CString::new(run.to_str().unwrap()).unwrap();
-    let options = CString::new(format!("mode=700,nr_inodes={inodes}")).unwrap();
-    // SAFETY: between fork and exec this makes system calls and allocates nothing.
-    unsafe { command.pre_exec(move || mount_own(&target, &options)) };
-    let mut process = Leashed::spawn(&mut command);
+    let script =
+        format!("mount -t tmpfs -o mode=700,nr_inodes={inodes} tmpfs \"$0\" && exec \"$@\"");
+    let daemon = command(&run);
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["sh", "-c", &script]).arg(&run).arg(daemon.get_program()).args(daemon.get_args());
+    command.env("XDG_CONFIG_HOME", "/nonexistent").env_remove("NOTIFY_SOCKET");
+    let mut process = Leashed::spawn(command.stderr(Stdio::piped()));
     let status = eventually("the daemon's end", || process.try_wait().unwrap());
     let mut text = String::new();
     process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
     (status.code(), text)
-}
-
-/// Mounts a tmpfs that only this process sees. Without root, in a user namespace.
-fn mount_own(target: &CString, options: &CString) -> std::io::Result<()> {
-    let check = |result: libc::c_int| {
-        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: no memory is involved.
-    let is_root = unsafe { libc::geteuid() } == 0;
-    let spaces = if is_root { 0 } else { libc::CLONE_NEWUSER } | libc::CLONE_NEWNS;
-    // SAFETY: no memory is involved.
-    check(unsafe { libc::unshare(spaces) })?;
-    let (none, flags) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
-    // SAFETY: the text lives as long as the program; the others may be null here.
-    check(unsafe { libc::mount(none, c"/".as_ptr(), none, flags, none.cast()) })?;
-    let kind = c"tmpfs".as_ptr();
-    // SAFETY: the texts outlive the call.
-    check(unsafe { libc::mount(kind, target.as_ptr(), kind, 0, options.as_ptr().cast()) })
 }
 
 #[test]
