@@ -31,6 +31,7 @@ mod run;
 mod runtime_dir;
 mod segment;
 mod server;
+mod signals;
 mod socket;
 mod watch;
 

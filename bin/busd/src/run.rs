@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{FileMode, GroupName, TextError};
 use crate::args::Args;
@@ -21,6 +20,7 @@ use crate::lock::{DaemonLock, LockError};
 use crate::log;
 use crate::runtime_dir::{Passage, RuntimeDir, RuntimeDirError, own_uid};
 use crate::server::{Access, Context, finish, serve};
+use crate::signals::Signals;
 use crate::socket;
 use crate::watch::Watch;
 
@@ -67,6 +67,7 @@ fn live(args: &Args) -> Result<(), RunError> {
     directory.prepare(passage)?;
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
+    let signals = Signals::hold().map_err(io_error("handle signals"))?;
     let outcome = declared::ensure(&config)
         .map_err(|error| RunError::Declared { file: file(), error: Box::new(error) })?;
     for name in &outcome.created {
@@ -86,7 +87,7 @@ fn live(args: &Args) -> Result<(), RunError> {
         .build()
         .map_err(io_error("start the runtime"))
         .and_then(|runtime| {
-            let served = runtime.block_on(serve_until_told(listener, context, &directory));
+            let served = runtime.block_on(serve_until_told(listener, signals, context, &directory));
             if !finish(WORK_TIMEOUT) {
                 tracing::warn!("ended with work under way that nobody waits for");
             }
@@ -110,44 +111,23 @@ fn complain(error: &RunError) {
 
 async fn serve_until_told(
     listener: std::os::unix::net::UnixListener,
+    signals: Signals,
     context: Context,
     directory: &RuntimeDir,
 ) -> Result<(), RunError> {
     // Before anybody is told that we are ready, so that a signal from then on ends us cleanly.
-    let told = Signals::new().map_err(io_error("handle signals"))?;
+    let told = signals.first().map_err(io_error("wait for signals"))?;
     let listener = UnixListener::from_std(listener).map_err(io_error("use the socket"))?;
     tracing::info!(socket = %directory.socket().display(), pid = std::process::id(),
         version = env!("CARGO_PKG_VERSION"), "ready");
     notify(NotifyState::Ready);
-    serve(listener, context, told.wait()).await;
-    Ok(())
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn wait(mut self) {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
-        };
-        tracing::info!(signal = name, "stopping");
+    let stop = async {
+        // The thread that waits says something before it ends.
+        tracing::info!(signal = told.await.unwrap_or("none"), "stopping");
         notify(NotifyState::Stopping);
-    }
+    };
+    serve(listener, context, stop).await;
+    Ok(())
 }
 
 /// Tells the service manager, if there is one; one that does not listen is no reason to stop.
