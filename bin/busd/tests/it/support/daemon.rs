@@ -127,6 +127,15 @@ impl Daemon {
         })
     }
 
+    /// How many lines of the log have this message.
+    pub fn logged(&self, message: &str) -> usize {
+        let log = self.log.lock().unwrap();
+        let is_it = |line: &&String| {
+            serde_json::from_str::<Value>(line).is_ok_and(|line| line["message"] == message)
+        };
+        log.iter().filter(is_it).count()
+    }
+
     /// Waits until the log says that this process attached.
     pub fn wait_for_attach(&self, bus: &str, pid: u32) {
         let attached = [("message", json!("attached")), ("bus", json!(bus)), ("pid", json!(pid))];
