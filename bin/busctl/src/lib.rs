@@ -15,6 +15,7 @@ mod exit;
 pub mod fuzzing;
 mod handover;
 mod output;
+mod private_dir;
 mod process;
 mod signal;
 mod table;

@@ -15,6 +15,7 @@ use super::summary::{Summary, end_text};
 use crate::bench::{Crew, Identity, Janitor, Litter, monotonic_ns};
 use crate::exit::{Exit, Failure};
 use crate::output::{Out, Paint};
+use crate::private_dir;
 use crate::signal::Stop;
 use busd::api::CreateBus;
 use busway::{Bus, Consumer, Frame, PollError};
@@ -80,13 +81,13 @@ impl Stage {
     fn set() -> Result<Self, Failure> {
         let stop = Stop::on_signals()?;
         let mut janitor = Janitor::hire()?;
-        let directory = host::directory();
+        let directory = private_dir::path("demo");
         let name = format!("demo-{}", std::process::id());
         let litter = [Litter::Bus(name.clone()), Litter::Directory(directory.clone())];
         for thing in &litter {
             janitor.expect(thing.clone())?;
         }
-        host::make_directory(&directory)?;
+        private_dir::make(&directory)?;
         let mut crew = Crew::new(&stop);
         let (_, client) = host::start(&mut crew, &directory)?;
         client.create_bus(&wish(&name)?).map_err(|error| {

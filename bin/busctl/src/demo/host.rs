@@ -5,11 +5,11 @@
 
 use crate::bench::{Crew, Identity, Station, run_worker};
 use crate::exit::{Exit, Failure};
+use crate::private_dir::CONFIG;
 use busd::{Args, Client, LogLevel, RuntimeDir};
 use rustix::process::{Signal, getpid, kill_process};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,37 +17,13 @@ use std::time::Duration;
 /// How long the daemon may take to answer.
 const START: Duration = Duration::from_secs(10);
 
-/// Room that a Unix socket's address leaves for the path of the directory.
-const PATH_BYTES_MAX: usize = 80;
-
 const LOG: &str = "busd.log";
-const CONFIG: &str = "busd.toml";
 
 /// What the daemon process is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct HostPlan {
     identity: Identity,
     directory: PathBuf,
-}
-
-/// Where the demo's private directory will be: under TMPDIR, unless its path is too long for a
-/// socket.
-pub fn directory() -> PathBuf {
-    let name = format!("busway-demo-{}", std::process::id());
-    let path = std::env::temp_dir().join(&name);
-    if path.as_os_str().len() > PATH_BYTES_MAX { Path::new("/tmp").join(name) } else { path }
-}
-
-/// Makes the directory, for this user alone, with an empty config file in it.
-pub fn make_directory(directory: &Path) -> Result<(), Failure> {
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(directory)
-        .and_then(|()| File::create(directory.join(CONFIG)))
-        .map(drop)
-        .map_err(|error| {
-            Failure::from(error).context(format_args!("making {}", directory.display()))
-        })
 }
 
 /// Starts the daemon and waits until it answers. Returns its index in the crew.
