@@ -5,6 +5,7 @@ use crate::daemon::{HOST_VERB, HostArgs};
 use crate::demo::DemoArgs;
 use crate::exit::Exit;
 use crate::output::Color;
+use crate::torture::TortureArgs;
 use crate::verbs::about::{CompletionsArgs, ManArgs};
 use crate::verbs::create::CreateArgs;
 use crate::verbs::doctor::DoctorArgs;
@@ -80,6 +81,8 @@ pub enum Verb {
     Bw(RateArgs),
     /// Measure throughput and latency between real processes
     Bench(BenchArgs),
+    /// Kill and stop processes under full load, and check that no promise of a bus is broken
+    Torture(TortureArgs),
     /// Fan live telemetry of this machine into one consumer and show it
     Demo(DemoArgs),
     /// Check this machine and its buses; say what is wrong and what to do

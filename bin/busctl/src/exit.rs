@@ -26,7 +26,7 @@ pub enum Exit {
     AlreadyExists = 7,
     /// The segment, or its frame type, is not what this build or this program understands.
     Incompatible = 8,
-    /// Frames were lost, and `--strict` was given.
+    /// Frames were lost and `--strict` was given, or torture saw a promise broken.
     Loss = 9,
 }
 
@@ -42,7 +42,7 @@ impl Exit {
         (Self::Timeout, "timeout"),
         (Self::AlreadyExists, "already exists"),
         (Self::Incompatible, "incompatible layout or frame type"),
-        (Self::Loss, "data loss seen under --strict"),
+        (Self::Loss, "data loss seen under --strict, or a violation found by torture"),
     ];
 
     /// As the process returns it.

@@ -19,6 +19,7 @@ mod private_dir;
 mod process;
 mod signal;
 mod table;
+mod torture;
 mod units;
 mod verbs;
 
@@ -89,6 +90,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Hz(args) => rate::run_hz(&args, context),
         Verb::Bw(args) => rate::run_bw(&args, context),
         Verb::Bench(args) => bench::run(args, &context.out),
+        Verb::Torture(args) => torture::run(args, &context.out),
         Verb::Demo(args) => demo::run(args, &context.out),
         Verb::Doctor(args) => doctor::run(&args, context),
         Verb::Completions(args) => about::run_completions(&args, context),

@@ -28,7 +28,7 @@ fn help_lists_the_verbs_and_the_exit_codes() {
         for verb in VERBS {
             assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
         }
-        for code in ["0  ok", "3  not found", "9  data loss seen under --strict"] {
+        for code in ["0  ok", "3  not found", "9  data loss seen under --strict, or a violation"] {
             assert!(help.contains(code), "{code}: {help}");
         }
         assert!(!help.contains("host-daemon"), "what is hidden stays hidden: {help}");

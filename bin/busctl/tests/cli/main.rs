@@ -16,3 +16,4 @@ mod output;
 mod remove;
 mod sandbox;
 mod streams;
+mod torture;

@@ -1,0 +1,320 @@
+//! The memory that the processes of a run share beside the bus, and that outlives those that are
+//! killed: what each has promised and done, what was done to whom, and what was seen.
+//!
+//! ```text
+//! phase · event · held        what the conductor tells everybody
+//! tenants                     which life has each lane
+//! order                       which batch each ticket stood for, by whoever passed it first
+//! gaps                        how long others stood still, by what had been done
+//! lives                       a record for each process that there ever was, reused in turn
+//! ```
+//! A memfd, which workers inherit: nothing of it is left when they are gone. Nothing but atomics, so
+//! that a worker may die between any two stores.
+
+#![allow(unsafe_code, reason = "maps memory that other processes write")]
+
+use super::gaps::Histogram;
+use crate::exit::Failure;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lanes that a tortured bus has at most.
+pub const LANES: usize = 32;
+
+/// Lives that are remembered; the record of an older one is reused. Many more than can be alive, or
+/// have frames in a ring, at a time.
+pub const LIVES: usize = 16_384;
+
+/// Tickets that are remembered; many more than an order ring has entries.
+const TICKETS: usize = 65_536;
+
+/// Bits of an order word that tell batches apart; the others tell laps apart.
+const BATCH_BITS: u32 = 40;
+
+/// What everybody does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Publishes, reads, recovers.
+    Work = 0,
+    /// All but consumers and observers leave.
+    Leave = 1,
+    /// Consumers and observers read to the end and leave.
+    Drain = 2,
+}
+
+/// How far a life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Started.
+    Born = 0,
+    /// Attached to the bus, or at work without being attached.
+    Working = 1,
+    /// Has left in order.
+    Left = 2,
+}
+
+/// The record of one process. Written by itself, but for the id.
+#[repr(C, align(128))]
+pub struct Life {
+    /// Which life has the record now.
+    pub id: AtomicU64,
+    stage: AtomicU64,
+    /// The lane of a producer, the seat of a consumer, plus one; 0 before it has one.
+    seat: AtomicU64,
+    /// The position at which a producer begins.
+    pub start: AtomicU64,
+    /// Frames that a producer has begun to commit: stored before.
+    pub started: AtomicU64,
+    /// Frames of which the commit has returned: stored after.
+    pub returned: AtomicU64,
+    /// Frames that a reader has taken.
+    pub read: AtomicU64,
+    /// Frames that a reader was told it had lost.
+    pub lost: AtomicU64,
+    /// How often it has come to a crash point.
+    pub hits: AtomicU64,
+    /// What it did that is neither of these: refusals, buses made, seats given back.
+    pub deeds: AtomicU64,
+}
+
+impl Life {
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        // ORDERING: acquire, pairs with the release in `enter`.
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Born,
+            1 => Stage::Working,
+            _ => Stage::Left,
+        }
+    }
+
+    /// Says how far it has come.
+    pub fn enter(&self, stage: Stage) {
+        // ORDERING: release, pairs with the acquire in `stage`; what was recorded is visible.
+        self.stage.store(stage as u64, Ordering::Release);
+    }
+
+    /// The lane or seat, once it has one.
+    pub fn seat(&self) -> Option<u32> {
+        // ORDERING: acquire, pairs with the release in `sit`; makes `start` visible.
+        u32::try_from(self.seat.load(Ordering::Acquire).checked_sub(1)?).ok()
+    }
+
+    /// Says which lane or seat it has. `start` is stored before.
+    pub fn sit(&self, seat: u32) {
+        // ORDERING: release, pairs with the acquire in `seat`.
+        self.seat.store(u64::from(seat) + 1, Ordering::Release);
+    }
+
+    /// Makes the record that of a new life, before the process is started.
+    fn begin(&self, id: u64) {
+        // ORDERING: relaxed for all; the process that reads them is started later, and others learn
+        // of this life by its frames.
+        let words = [&self.stage, &self.seat, &self.start, &self.started, &self.returned];
+        let counts = [&self.read, &self.lost, &self.hits, &self.deeds];
+        words.iter().chain(&counts).for_each(|word| word.store(0, Ordering::Relaxed));
+        self.id.store(id, Ordering::Release);
+    }
+}
+
+/// The shared memory.
+#[repr(C)]
+pub struct Board {
+    phase: AtomicU64,
+    /// The last thing that was done to a process: see [`gaps::Event`](super::gaps::Event).
+    pub event: AtomicU64,
+    /// Odd while a process stands still on which others may rightly wait; grows with each change.
+    pub held: AtomicU64,
+    /// The life that has each lane; 0: none yet.
+    tenants: [AtomicU64; LANES],
+    /// Gaps by the kind of event.
+    pub gaps: [Histogram; 4],
+    order: [AtomicU64; TICKETS],
+    lives: [Life; LIVES],
+}
+
+impl Board {
+    /// What everybody does now.
+    pub fn phase(&self) -> Phase {
+        // ORDERING: relaxed; publishes nothing but itself.
+        match self.phase.load(Ordering::Relaxed) {
+            0 => Phase::Work,
+            1 => Phase::Leave,
+            _ => Phase::Drain,
+        }
+    }
+
+    /// Tells everybody what to do.
+    pub fn set_phase(&self, phase: Phase) {
+        // ORDERING: relaxed; as above.
+        self.phase.store(phase as u64, Ordering::Relaxed);
+    }
+
+    /// The record of a life, also if another has it by now: compare `id`.
+    pub fn life(&self, id: u64) -> &Life {
+        &self.lives[usize::try_from(id).unwrap_or(0) % LIVES]
+    }
+
+    /// A fresh record.
+    pub fn begin_life(&self, id: u64) -> &Life {
+        let life = self.life(id);
+        life.begin(id);
+        life
+    }
+
+    /// The word that says which life has a lane.
+    pub fn tenant(&self, lane: u32) -> &AtomicU64 {
+        &self.tenants[usize::try_from(lane).unwrap_or(0) % LANES]
+    }
+
+    /// A position up to which a lane is published for sure; `None` before anybody has it.
+    pub fn published(&self, lane: u32) -> Option<u64> {
+        // ORDERING: acquire, pairs with the release store of the tenant in `produce`.
+        let tenant = self.tenant(lane).load(Ordering::Acquire);
+        let life = self.life(tenant);
+        // ORDERING: acquire, pairs with the release store of `returned` in `produce`.
+        let returned = life.returned.load(Ordering::Acquire);
+        // ORDERING: relaxed; stored before the tenant.
+        let end = life.start.load(Ordering::Relaxed).wrapping_add(returned);
+        // ORDERING: acquire; a record that was reused meanwhile is known by its id.
+        (tenant != 0 && life.id.load(Ordering::Acquire) == tenant).then_some(end)
+    }
+
+    /// Notes which batch a ticket stands for, counted from the first of the bus. `false`: somebody
+    /// has passed another one under the same ticket, so the order is not the same for all.
+    pub fn agrees(&self, ticket: u64, batch: u64) -> bool {
+        let tickets = u64::try_from(TICKETS).unwrap_or(1);
+        let word = &self.order[usize::try_from(ticket % tickets).unwrap_or(0)];
+        let lap_of = |word: u64| word >> BATCH_BITS;
+        // Not 0, which is what a fresh word says; 2^40 tickets are more than a run has.
+        let lap = (ticket / tickets + 1) & (u64::MAX >> BATCH_BITS);
+        let mine = (lap << BATCH_BITS) | (batch & ((1 << BATCH_BITS) - 1));
+        // ORDERING: relaxed for all; the word is all that is compared.
+        let mut seen = word.load(Ordering::Relaxed);
+        while lap_of(seen) < lap {
+            match word.compare_exchange_weak(seen, mine, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(other) => seen = other,
+            }
+        }
+        // Of a later lap: whoever reads so far behind cannot be compared.
+        lap_of(seen) > lap || seen == mine
+    }
+}
+
+/// A new board, by its descriptor, which workers started from now on inherit.
+pub struct BoardFile(OwnedFd);
+
+impl BoardFile {
+    /// Makes one, all zero.
+    pub fn create() -> Result<Self, Failure> {
+        // Without CLOEXEC: the workers find it by its number.
+        let fd = memfd_create("busway-torture", MemfdFlags::empty()).map_err(refused)?;
+        ftruncate(&fd, size_of::<Board>() as u64).map_err(refused)?;
+        Ok(Self(fd))
+    }
+
+    /// The number of the descriptor, here and in workers.
+    pub fn number(&self) -> i32 {
+        self.0.as_raw_fd()
+    }
+}
+
+/// A board in this process's memory.
+pub struct Mapping(NonNull<Board>);
+
+impl Mapping {
+    /// Maps the inherited descriptor `number`.
+    pub fn open(number: i32) -> Result<Self, Failure> {
+        let path = format!("/proc/self/fd/{number}");
+        let file: File = OpenOptions::new().read(true).write(true).open(path)?;
+        if file.metadata()?.len() != size_of::<Board>() as u64 {
+            return Err(Failure::usage(format!("descriptor {number} is not a board")));
+        }
+        // SAFETY: a new mapping at an address that the kernel chooses aliases nothing of ours.
+        let address = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                size_of::<Board>(),
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &file,
+                0,
+            )
+        };
+        let address = NonNull::new(address.map_err(refused)?.cast());
+        address.map(Self).ok_or_else(|| Failure::failed("mmap returned address 0"))
+    }
+}
+
+impl std::ops::Deref for Mapping {
+    type Target = Board;
+
+    fn deref(&self) -> &Board {
+        // SAFETY: mapped for as long as `self` lives, page-aligned, as long as a board (checked in
+        // `open`, and this program is the only one that has the file and never shrinks it), and any
+        // bytes are a value of its atomics.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is the one that was mapped, and no reference outlives `self`.
+        let _ = unsafe { munmap(self.0.as_ptr().cast::<c_void>(), size_of::<Board>()) };
+    }
+}
+
+fn refused(error: rustix::io::Errno) -> Failure {
+    Failure::from(io::Error::from(error)).context("sharing memory between workers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board() -> (BoardFile, Mapping) {
+        let file = BoardFile::create().expect("a memfd");
+        let mapping = Mapping::open(file.number()).expect("mapped");
+        (file, mapping)
+    }
+
+    #[test]
+    fn what_one_mapping_says_another_sees() {
+        let (file, one) = board();
+        let other = Mapping::open(file.number()).expect("mapped");
+        let life = one.begin_life(7);
+        assert_eq!((life.stage(), life.seat()), (Stage::Born, None));
+        life.sit(3);
+        life.enter(Stage::Working);
+        one.set_phase(Phase::Drain);
+        let seen = other.life(7);
+        assert_eq!(
+            (seen.stage(), seen.seat(), other.phase()),
+            (Stage::Working, Some(3), Phase::Drain)
+        );
+        assert_eq!(other.begin_life(7).seat(), None, "a record is begun afresh");
+    }
+
+    #[test]
+    fn two_batches_under_one_ticket_do_not_agree() {
+        let (_file, board) = board();
+        assert!(board.agrees(5, 100) && board.agrees(5, 100));
+        assert!(!board.agrees(5, 101));
+        let lap = 65_536;
+        assert!(board.agrees(5 + lap, 101), "a lap later the word is reused");
+        assert!(board.agrees(5, 102), "and who is a lap behind cannot be compared");
+    }
+
+    #[test]
+    fn a_descriptor_of_something_else_is_refused() {
+        let file = File::open("/dev/null").expect("/dev/null");
+        assert!(Mapping::open(file.as_raw_fd()).is_err());
+    }
+}
