@@ -215,12 +215,14 @@ impl BusOptions {
         self
     }
 
-    /// What the segment would take.
+    /// What the segment would take. Refuses what `create` would refuse whatever the host.
     ///
     /// # Errors
-    /// [`Error::BadGeometry`].
+    /// [`Error::BadGeometry`], [`Error::BadOption`] for a rule of eviction that makes no sense.
     pub fn size_bytes(&self) -> Result<u64, Error> {
-        Ok(self.geometry()?.0.segment_bytes)
+        let geometry = self.geometry()?.0;
+        self.evict(&geometry)?;
+        Ok(geometry.segment_bytes)
     }
 
     /// Creates the bus.
