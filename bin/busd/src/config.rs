@@ -25,7 +25,7 @@ use busway::{FrameLayout, OnFull, Timestamps, Topology};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::api::{CreateBus, FileMode, GroupName};
+use crate::api::{CreateBus, FileMode, GroupName, Period};
 
 /// A config file's size is bounded so that `--config /dev/zero` ends.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -99,6 +99,8 @@ struct BusTable {
     align: Option<u32>,
     mode: Option<FileMode>,
     group: Option<GroupName>,
+    evict_lag: Option<u64>,
+    evict_after: Option<Period>,
     size_max: Option<u64>,
 }
 
@@ -166,6 +168,11 @@ impl BusTable {
             align_bytes: self.align,
             mode: self.mode,
             group: self.group,
+            evict_lag_frames: self.evict_lag,
+            // Beyond 584 years there is nothing to choose between.
+            evict_after_ns: self
+                .evict_after
+                .map(|Period(after)| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)),
             size_max_bytes: self.size_max,
             if_not_exists: true,
             ..CreateBus::default()

@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::daemon;
 use crate::exit::{Exit, Failure};
-use crate::units::{choice, format_bytes, format_count, parse_size, parse_size_u32};
+use crate::units::parse_size_u32;
+use crate::units::{choice, format_bytes, format_count, parse_duration, parse_size};
 use busd::api::{self, CreateBus, FileMode, GroupName};
 use busway::{FrameLayout, OnFull, Schema, Timestamps, Topology};
 use clap::Args;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The longest schema file that is read; the library's own limit is far below.
 const SCHEMA_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -44,6 +46,12 @@ pub struct CreateArgs {
     /// What a producer does when its lane is full [default: block]
     #[arg(long, value_name = "POLICY", value_parser = choice::<OnFull>(OnFull::NAMES))]
     on_full: Option<OnFull>,
+    /// Evict a consumer that is so many frames behind on a lane [default: never]
+    #[arg(long, value_name = "FRAMES", value_parser = parse_size)]
+    evict_lag: Option<u64>,
+    /// Evict a consumer that stands still in a producer's way for so long [default: never]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    evict_after: Option<Duration>,
     /// When frames are stamped with the time [default: batch]
     #[arg(long, value_name = "WHEN", value_parser = choice::<Timestamps>(Timestamps::NAMES))]
     timestamps: Option<Timestamps>,
@@ -119,6 +127,10 @@ fn request(args: CreateArgs) -> Result<CreateBus, Failure> {
         lanes_max: args.lanes,
         consumers_max: args.consumers,
         on_full: args.on_full,
+        evict_lag_frames: args.evict_lag,
+        evict_after_ns: args
+            .evict_after
+            .map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)),
         timestamps: args.timestamps,
         frames: args.frames,
         align_bytes: args.align,

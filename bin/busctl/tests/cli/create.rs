@@ -65,7 +65,7 @@ fn every_flag_reaches_the_bus() {
     let line = format!(
         "create {name} --no-daemon --topology ordered --payload 4k --capacity 1k --lanes 3 \
          --consumers 5 --on-full reject --timestamps frame --frames bare --align 64 --mode 0640 \
-         --group 0 --size-max 64M"
+         --group 0 --size-max 64M --evict-lag 512 --evict-after 2s"
     );
     let mut args: Vec<&str> = line.split_whitespace().collect();
     if !rustix::process::geteuid().is_root() {
@@ -79,6 +79,7 @@ fn every_flag_reaches_the_bus() {
         "name": name, "topology": "ordered", "on_full": "reject", "timestamps": "frame",
         "frames": "bare", "payload_bytes": 4096, "align_bytes": 64, "capacity_frames": 1024,
         "lanes_max": 3, "consumers_max": 5, "schema_hash": null,
+        "evict_lag_frames": 512, "evict_after_ns": 2_000_000_000,
     });
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&bus[key], value, "{key}");
@@ -134,6 +135,13 @@ fn bad_input_is_refused_by_value_and_nothing_is_made() {
         (&[&long], &[&long, "1 to 64"]),
         (&[&good, "--capacity", "3"], &["3", "power of two", "16777216"]),
         (&[&good, "--capacity", "1"], &["1", "power of two"]),
+        (&[&good, "--evict-lag", "4097"], &["evict-lag 4097", "1 to 4096"]),
+        (&[&good, "--evict-after", "0s"], &["evict-after", "from a nanosecond"]),
+        (&[&good, "--evict-after", "soon"], &["\"soon\"", "500ms"]),
+        (
+            &[&good, "--evict-after", "1s", "--on-full", "drop-oldest"],
+            &["drop-oldest", "block, reject"],
+        ),
         (&[&good, "--payload", "0"], &["0", "1048576"]),
         (&[&good, "--payload", "2M"], &["2097152", "1048576"]),
         (&[&good, "--payload", "5G"], &["5G", "4294967295"]),
@@ -229,6 +237,7 @@ fn what_others_may_not_have_is_code_5() {
     if rustix::process::geteuid().is_root() {
         run(&["stat", bus.name()]).failed(5, &[bus.name(), "permission"]);
         run(&["rm", bus.name()]).failed(5, &[bus.name()]);
+        run(&["kick", bus.name(), "1"]).failed(5, &[bus.name()]);
         assert!(Path::new(&segment(bus.name())).exists());
     }
 }

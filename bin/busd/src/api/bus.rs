@@ -1,6 +1,8 @@
 //! Buses: what they are, what happens on them, and how to ask for one.
 
-use busway::{BusInfo, BusOptions, BusStat, FrameLayout, OnFull, Timestamps, Topology};
+use std::time::Duration;
+
+use busway::{BusInfo, BusOptions, BusStat, FrameLayout, OnFull, Role, Timestamps, Topology};
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorBody, FileMode, GroupName, Participant};
@@ -38,6 +40,10 @@ pub struct Bus {
     pub batch_frames_max: u64,
     /// Size of the segment.
     pub segment_bytes: u64,
+    /// Frames behind on a lane at which a consumer is evicted; `null`: never for that.
+    pub evict_lag_frames: Option<u64>,
+    /// Time in a producer's way after which a consumer is evicted; `null`: never for that.
+    pub evict_after_ns: Option<u64>,
     /// Hash of the stored schema, 16 hexadecimal digits; `null` without a schema.
     pub schema_hash: Option<String>,
     /// When the bus was created, nanoseconds since 1970.
@@ -87,14 +93,21 @@ pub struct BusDetail {
     pub schema: Option<serde_json::Value>,
     /// One entry a lane, by index.
     pub lanes: Vec<Lane>,
-    /// Attached consumers, by seat.
+    /// Consumers that gate the producers, by seat.
     pub consumers: Vec<Consumer>,
+    /// Who holds a consumer's seat and holds up nobody: it is just coming or going, or it was
+    /// evicted and has been told.
+    pub bystanders: Vec<Participant>,
     /// The order ring; `null` unless `ordered`.
     pub order: Option<Order>,
     /// Seats of dead participants that were ever given back on this bus, by anybody.
     pub recoveries: u64,
     /// Entries of the order ring that were punched because their producer did not follow up.
     pub punches: u64,
+    /// Live participants that were made to leave, by the bus's rule or by a kick.
+    pub evictions: u64,
+    /// Impossible words that participants met: somebody stores what no honest program does.
+    pub corruptions: u64,
 }
 
 /// One lane.
@@ -112,6 +125,10 @@ pub struct Lane {
     pub blocked_count: u64,
     /// How long its producer has waited for room.
     pub blocked_ns: u64,
+    /// For how long its producer has found it full; `null` while it has room.
+    pub held_up_ns: Option<u64>,
+    /// The seats of the consumers that leave it no room; empty while it has room.
+    pub held_up_by: Vec<u32>,
     /// Who publishes on it; `null` when the lane is free.
     pub producer: Option<Participant>,
 }
@@ -192,6 +209,10 @@ pub struct CreateBus {
     pub schema: Option<serde_json::Value>,
     /// The position that every lane starts at; default 0.
     pub origin_position: Option<u64>,
+    /// Evict a consumer that is so many frames behind on a lane; default never.
+    pub evict_lag_frames: Option<u64>,
+    /// Evict a consumer that has stood still in a producer's way for so long; default never.
+    pub evict_after_ns: Option<u64>,
     /// Refuse to create a segment above this size; default 1 GiB.
     pub size_max_bytes: Option<u64>,
     /// Accept a bus of this name that exists with the same options; default `false`.
@@ -255,6 +276,12 @@ impl CreateBus {
         if let Some(position) = self.origin_position {
             options = options.origin(position);
         }
+        if let Some(frames) = self.evict_lag_frames {
+            options = options.evict_lag_frames(frames);
+        }
+        if let Some(after_ns) = self.evict_after_ns {
+            options = options.evict_after(Some(Duration::from_nanos(after_ns)));
+        }
         if let Some(bytes) = self.size_max_bytes {
             options = options.size_bytes_max(bytes);
         }
@@ -283,6 +310,8 @@ impl Bus {
             origin_position: info.origin,
             batch_frames_max: info.batch_frames_max,
             segment_bytes: info.segment_bytes,
+            evict_lag_frames: info.evict_lag_frames,
+            evict_after_ns: info.evict_after_ns,
             schema_hash: (info.schema_hash != 0).then(|| format!("{:016x}", info.schema_hash)),
             created_unix_ns: info.created_unix_ns,
             creator_pid: info.creator_pid,
@@ -302,31 +331,54 @@ impl BusDetail {
     #[must_use]
     pub fn read(bus: &busway::Bus) -> Self {
         let stat = bus.stat();
-        let name = bus.name();
+        let (name, now_ns) = (bus.name(), bus.now_ns());
+        let holds_up = |seat: u32| {
+            let held = stat.lanes.iter().filter(|lane| lane.held_since_ns.is_some());
+            held.filter(|lane| lane.held_by.contains(&seat)).map(|lane| lane.lane).collect()
+        };
         Self {
             bus: Bus::new(bus.info(), &stat),
             schema: bus.schema().and_then(|schema| serde_json::to_value(schema).ok()),
-            lanes: stat.lanes.iter().map(|lane| Lane::new(name, lane)).collect(),
+            lanes: stat.lanes.iter().map(|lane| Lane::new(name, lane, now_ns)).collect(),
             consumers: stat
                 .consumers
                 .iter()
-                .map(|consumer| Consumer::new(name, consumer))
+                .map(|one| Consumer::new(name, one, holds_up(one.participant.seat)))
                 .collect(),
+            bystanders: bystanders(bus, &stat),
             order: stat.order.as_ref().map(|order| Order { tail_position: order.tail }),
             recoveries: stat.recoveries,
             punches: stat.punches,
+            evictions: stat.evictions,
+            corruptions: stat.corruptions,
         }
     }
 
-    /// Everybody who is attached, producers first, by seat.
+    /// Everybody who holds a seat: producers, consumers, bystanders; each by seat.
     pub fn participants(&self) -> impl Iterator<Item = &Participant> {
         let producers = self.lanes.iter().filter_map(|lane| lane.producer.as_ref());
-        producers.chain(self.consumers.iter().map(|consumer| &consumer.participant))
+        let consumers = self.consumers.iter().map(|consumer| &consumer.participant);
+        producers.chain(consumers).chain(&self.bystanders)
     }
 }
 
+/// Who sits in a consumer's seat and is not among those that gate.
+fn bystanders(bus: &busway::Bus, stat: &BusStat) -> Vec<Participant> {
+    let gates = |who: &busway::Participant| {
+        stat.consumers.iter().any(|one| one.participant.seat == who.seat)
+    };
+    bus.participants()
+        .iter()
+        .filter(|who| who.role == Role::Consumer && !gates(who))
+        .map(|who| Participant::bystander(bus.name(), who))
+        .collect()
+}
+
 impl Lane {
-    fn new(bus: &str, lane: &busway::LaneStat) -> Self {
+    fn new(bus: &str, lane: &busway::LaneStat, now_ns: u64) -> Self {
+        let held_up_ns = lane.held_since_ns.map(|since_ns| now_ns.saturating_sub(since_ns));
+        // A consumer may be a whole ring behind a producer that wants nothing: nobody is held up.
+        let held_up_by = if held_up_ns.is_some() { lane.held_by.clone() } else { Vec::new() };
         Self {
             lane: lane.lane,
             position: lane.position,
@@ -334,13 +386,15 @@ impl Lane {
             rejected_frames: lane.rejected,
             blocked_count: lane.blocked_count,
             blocked_ns: lane.blocked_ns,
-            producer: Participant::of_lane(bus, lane),
+            producer: Participant::of_lane(bus, lane, held_up_ns, &held_up_by),
+            held_up_ns,
+            held_up_by,
         }
     }
 }
 
 impl Consumer {
-    fn new(bus: &str, consumer: &busway::ConsumerStat) -> Self {
+    fn new(bus: &str, consumer: &busway::ConsumerStat, holds_up: Vec<u32>) -> Self {
         let cursor = |cursor: &busway::CursorStat| Cursor {
             lane: cursor.lane,
             position: cursor.position,
@@ -348,7 +402,7 @@ impl Consumer {
             lost_frames: cursor.lost,
         };
         Self {
-            participant: Participant::of_consumer(bus, consumer),
+            participant: Participant::of_consumer(bus, consumer, holds_up),
             lag_frames: consumer.lag,
             lost_frames: consumer.lost,
             order_position: consumer.order_position,

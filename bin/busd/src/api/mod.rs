@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! bus          Bus · BusList · BusDetail · CreateBus · RemovedBus
-//! participant  Participant · ParticipantList
+//! participant  Participant · ParticipantList · Standing
+//! process      ProcessState
 //! service      Version · Health
 //! error        ErrorDocument
-//! text         FileMode · GroupName: text forms shared with the config file and the command line
+//! text         FileMode · GroupName · Period: text forms shared with the config file and the command line
 //! ```
 //!
 //! Every number carries its unit in its key (`payload_bytes`, `lag_frames`, `created_unix_ns`);
@@ -17,15 +18,17 @@
 mod bus;
 mod error;
 mod participant;
+mod process;
 mod service;
 mod text;
 
 pub use bus::UnreadableBus;
 pub use bus::{Bus, BusDetail, BusList, Consumer, CreateBus, Cursor, Lane, Order, RemovedBus};
 pub use error::{ErrorBody, ErrorDocument};
-pub use participant::{Participant, ParticipantList};
+pub use participant::{Participant, ParticipantList, Standing};
+pub use process::ProcessState;
 pub use service::{Health, HealthStatus, Version};
-pub use text::{FileMode, GroupName, TextError};
+pub use text::{FileMode, GroupName, Period, TextError};
 
 /// The version of the HTTP interface: the first part of every path.
 pub const API_VERSION: &str = "v1";

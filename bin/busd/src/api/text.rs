@@ -1,10 +1,11 @@
-//! Text forms of values that the kernel knows as numbers: a file mode, a group.
+//! Text forms of values that are numbers to programs: a file mode, a group, a time.
 //!
 //! Requests, the config file and the command line all read them through here, so that they accept
 //! the same spellings and refuse with the same sentences.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,11 @@ pub struct FileMode(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupName(String);
+
+/// A time with its unit: `"500ms"`, `"2s"`, `"1m 30s"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Period(pub Duration);
 
 /// Why a text is not what it should be: one sentence with the value and what is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +86,24 @@ impl fmt::Display for GroupName {
     }
 }
 
+impl FromStr for Period {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        humantime::parse_duration(text)
+            .map(Self)
+            .map_err(|_| TextError(format!("{text:?} is not a time; write 500ms, 2s or 1m")))
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = TextError;
+
+    fn try_from(text: String) -> Result<Self, TextError> {
+        text.parse()
+    }
+}
+
 impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -134,6 +158,15 @@ mod tests {
             ["", "0o", "rw", "0800", "0060", "0400", "1000", "-600", "+600", "77777777777777"]
         {
             let error = text.parse::<FileMode>().expect_err(text);
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        assert_eq!("1m 500ms".parse(), Ok(Period(Duration::from_millis(60_500))));
+        for text in ["", "500", "fast", "-1s", "99999999999999999999s"] {
+            let error = text.parse::<Period>().expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
     }

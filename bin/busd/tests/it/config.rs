@@ -27,6 +27,7 @@ fn declared_buses_exist_before_anybody_is_served() {
     let (cpu, log) = (BusName::new(), BusName::new());
     let text = format!(
         "[[bus]]\nname = \"{}\"\ntopology = \"ordered\"\npayload = 100\nlanes = 3\n\
+         evict-lag = 8\nevict-after = \"1m 500ms\"\n\
          [[bus]]\nname = \"{}\"\non-full = \"drop-oldest\"\ncapacity = 64\n",
         &*cpu, &*log
     );
@@ -37,6 +38,10 @@ fn declared_buses_exist_before_anybody_is_served() {
     assert_eq!(
         (&list[1]["on_full"], &list[1]["capacity_frames"]),
         (&json!("drop-oldest"), &json!(64))
+    );
+    assert_eq!(
+        (&list[0]["evict_lag_frames"], &list[0]["evict_after_ns"]),
+        (&json!(8), &json!(60_500_000_000_u64))
     );
     let file = daemon.get("/v1/health").json()["config_file"].clone();
     assert_eq!(file, json!(scratch.join("busd.toml")));
@@ -77,6 +82,8 @@ fn mistakes_are_refused_with_file_line_and_column() {
         (format!("[[bus]]\nname = \"{}\"\nlanes = \"three\"", &*name), "line 3, column 9"),
         (format!("[[bus]]\nname = \"{}\"\nlanes = 3\n[[bus]]\nname = \"{0}\"", &*name), "line 5"),
         (format!("[[bus]]\nname = \"{}\"\ncapacity = 1000", &*name), "1000"),
+        (format!("[[bus]]\nname = \"{}\"\nevict-after = \"soon\"", &*name), "line 3, column 15"),
+        (format!("[[bus]]\nname = \"{}\"\nevict-lag = 4097", &*name), "evict-lag 4097"),
         (
             "[daemon]\nsocket-group = \"no-such-group\"".to_owned(),
             "busd.toml: socket-group: this host has no group \"no-such-group\"",
