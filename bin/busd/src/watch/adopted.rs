@@ -1,8 +1,11 @@
-//! One bus under watch: who was attached at the last look, told apart by the epoch of the seat.
+//! One bus under watch: who was attached at the last look, told apart by the epoch of the seat, and
+//! how far its counters of bad news were.
 
 use std::collections::BTreeMap;
 
-use busway::{Bus, Participant, Role};
+use busway::{Bus, BusInfo, Participant, Role};
+
+use super::processes::has_ended;
 
 /// A bus and what was last seen of it.
 pub(super) struct Adopted {
@@ -10,7 +13,14 @@ pub(super) struct Adopted {
     /// Tells the segment from a later one of the same name.
     pub inode: u64,
     seat_changes_seen: Option<u32>,
+    /// Seats given back that are accounted for: by this daemon, or by a death that it logged.
     recoveries_seen: u64,
+    /// Recoveries that nobody's end explained at the last look. Who recovers a seat counts before
+    /// it is free, so the next look may see whose it was; after that it was a stranger's.
+    recoveries_unexplained: u64,
+    /// Evictions that are accounted for.
+    evictions_seen: u64,
+    corruptions_seen: u64,
     attached: BTreeMap<(u8, u32), Participant>,
 }
 
@@ -20,17 +30,45 @@ pub(super) struct Changes {
     /// Who is new.
     pub attached: Vec<Participant>,
     /// Who has gone without this daemon's doing.
-    pub gone: Vec<Participant>,
-    /// Seats that somebody else gave back meanwhile.
-    pub recovered_by_peers: u64,
+    pub gone: Vec<Gone>,
+    /// Who was told to leave and has not left yet, since the last look.
+    pub evicted: Vec<Participant>,
+    /// How many were told to leave and are gone already, so that nobody can say who.
+    pub evicted_unseen: u64,
+    /// How many impossible words were met since the last look, and ever.
+    pub corruptions: (u64, u64),
     /// Whether somebody is attached whose lock is free.
     pub any_dead: bool,
 }
 
+/// Somebody who holds no seat any more, without this daemon's doing.
+#[derive(Debug)]
+pub(super) struct Gone {
+    pub who: Participant,
+    /// It died, and somebody else gave its seat back.
+    pub by_a_peer: bool,
+}
+
 impl Adopted {
     pub(super) fn new(bus: Bus, inode: u64) -> Self {
-        let recoveries_seen = bus.stat().recoveries;
-        Self { bus, inode, seat_changes_seen: None, recoveries_seen, attached: BTreeMap::new() }
+        let stat = bus.stat();
+        // Those who are on their way out now are new to the first look, which accounts for them.
+        let leaving = bus.participants().iter().filter(|who| who.evicted).count() as u64;
+        Self {
+            bus,
+            inode,
+            seat_changes_seen: None,
+            recoveries_seen: stat.recoveries,
+            recoveries_unexplained: 0,
+            evictions_seen: stat.evictions.saturating_sub(leaving),
+            corruptions_seen: 0,
+            attached: BTreeMap::new(),
+        }
+    }
+
+    /// The bus, for the log.
+    pub(super) fn info(&self) -> &BusInfo {
+        self.bus.info()
     }
 
     /// The segment's size, for the log.
@@ -61,33 +99,53 @@ impl Adopted {
 
     /// Looks who is attached and whether they are alive. One system call a taken seat.
     pub(super) fn look_closely(&mut self) -> Changes {
-        let stat = self.bus.stat();
-        let producers = stat.lanes.into_iter().filter_map(|lane| lane.producer);
-        let consumers = stat.consumers.into_iter().map(|consumer| consumer.participant);
+        let everybody = self.bus.participants().into_iter();
         let now: BTreeMap<(u8, u32), Participant> =
-            producers.chain(consumers).map(|who| (key(who.role, who.seat), who)).collect();
+            everybody.map(|who| (key(who.role, who.seat), who)).collect();
 
         let mut changes = Changes::default();
+        let mut gone = Vec::new();
         let before = std::mem::take(&mut self.attached);
         for (key, who) in &before {
             if now.get(key).is_none_or(|found| found.epoch != who.epoch) {
-                changes.gone.push(who.clone());
+                gone.push(who.clone());
             }
         }
         for (key, who) in &now {
-            if before.get(key).is_none_or(|found| found.epoch != who.epoch) {
+            let known = before.get(key).filter(|found| found.epoch == who.epoch);
+            if known.is_none() {
                 changes.attached.push(who.clone());
+            }
+            if who.evicted && known.is_none_or(|known| !known.evicted) {
+                changes.evicted.push(who.clone());
             }
             changes.any_dead |= !who.alive;
         }
         self.attached = now;
-        // Who recovers a seat counts first and frees it then: the count of a seat that was seen
-        // free is seen by a look that comes later.
-        let recoveries =
-            if changes.gone.is_empty() { stat.recoveries } else { self.bus.stat().recoveries };
-        changes.recovered_by_peers = recoveries.saturating_sub(self.recoveries_seen);
-        self.recoveries_seen = recoveries;
+        // Who recovers a seat counts first and frees it then, and who evicts marks first and counts
+        // then: the count of a seat that was seen free is seen by a look that comes later, and an
+        // eviction that was seen before it was counted is accounted for when it is.
+        let stat = self.bus.stat();
+        changes.gone = gone.into_iter().map(|who| self.explain_end(who, stat.recoveries)).collect();
+        let left = stat.recoveries.saturating_sub(self.recoveries_seen);
+        let strangers = left.min(self.recoveries_unexplained);
+        self.recoveries_seen += strangers;
+        self.recoveries_unexplained = left - strangers;
+        self.evictions_seen += changes.evicted.len() as u64;
+        changes.evicted_unseen = stat.evictions.saturating_sub(self.evictions_seen);
+        self.evictions_seen += changes.evicted_unseen;
+        let growth = stat.corruptions.saturating_sub(self.corruptions_seen);
+        changes.corruptions = (growth, stat.corruptions);
+        self.corruptions_seen = stat.corruptions;
         changes
+    }
+
+    /// A seat that is free without our doing was left, or its holder died and somebody has counted
+    /// a recovery that nobody else's end explains.
+    fn explain_end(&mut self, who: Participant, recoveries: u64) -> Gone {
+        let by_a_peer = recoveries > self.recoveries_seen && has_ended(who.pid);
+        self.recoveries_seen += u64::from(by_a_peer);
+        Gone { who, by_a_peer }
     }
 
     /// Gives back the seats of those who are provably dead, and forgets them.

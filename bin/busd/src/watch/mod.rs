@@ -4,6 +4,7 @@
 //! watcher    the thread: what is looked at, when, and what is done about it
 //! listing    which segments exist, and whether that may have changed
 //! adopted    one bus: who was attached when it was last looked at
+//! journal    what the log says of changes, a line each
 //! processes  one pidfd a process: the kernel says when it ends
 //! ```
 //!
@@ -17,6 +18,7 @@
 //! /proc/PID/task/TID/schedstat over 20 s, /dev/shm of its own, 2-core x86-64 VM under load).
 
 mod adopted;
+mod journal;
 mod listing;
 mod processes;
 mod watcher;

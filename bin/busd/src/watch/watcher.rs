@@ -11,11 +11,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use busway::{Bus, Error, Role};
+use busway::{Bus, Error};
 
 use super::adopted::{Adopted, Changes};
+use super::journal;
 use super::listing::Listing;
-use super::processes::{Processes, has_ended};
+use super::processes::Processes;
 use super::{Counts, Shared};
 use crate::segment::{self, inode};
 
@@ -306,33 +307,7 @@ fn look_at(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool
 
 /// Logs what changed and recovers the seats of the dead. Says whether anybody came or went.
 fn act_on(changes: &Changes, name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool {
-    for who in &changes.attached {
-        tracing::info!(
-            bus = name,
-            role = who.role.name(),
-            seat = who.seat,
-            pid = who.pid,
-            uid = who.uid,
-            name = who.name,
-            "attached"
-        );
-    }
-    for who in &changes.gone {
-        let message = if changes.recovered_by_peers > 0 && has_ended(who.pid) {
-            "died; a peer has given its seat back"
-        } else {
-            "detached"
-        };
-        tracing::info!(
-            bus = name,
-            role = who.role.name(),
-            seat = who.seat,
-            pid = who.pid,
-            uid = who.uid,
-            name = who.name,
-            "{message}"
-        );
-    }
+    journal::tell(changes, name, adopted.info());
     let is_recovered = changes.any_dead && recover(name, adopted, seats_recovered);
     is_recovered || !changes.attached.is_empty() || !changes.gone.is_empty()
 }
@@ -348,29 +323,7 @@ fn recover(name: &str, adopted: &mut Adopted, seats_recovered: &mut u64) -> bool
     };
     for seat in &recovered {
         *seats_recovered += 1;
-        let role = seat.role.name();
-        match seat.role {
-            Role::Producer => tracing::warn!(
-                bus = name,
-                role,
-                seat = seat.seat,
-                lane = seat.seat,
-                pid = seat.pid,
-                uid = seat.uid,
-                name = seat.name,
-                position = seat.position,
-                "died; its lane is free again, and what it published stays readable"
-            ),
-            Role::Consumer => tracing::warn!(
-                bus = name,
-                role,
-                seat = seat.seat,
-                pid = seat.pid,
-                uid = seat.uid,
-                name = seat.name,
-                "died; its seat is free again, and it holds nobody up any more"
-            ),
-        }
+        journal::tell_recovery(name, seat);
     }
     !recovered.is_empty()
 }

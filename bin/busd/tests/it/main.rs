@@ -6,6 +6,7 @@
 //! access     other users of the host
 //! lifecycle  one daemon a directory; signals; kill -9 and another start
 //! watch      attach, detach and death of other processes
+//! bad_news   who was evicted, held up, or met impossible words
 //! config     the config file
 //! client     the client that busctl uses
 //! faults     system calls that fail, and kills at each of them
@@ -17,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
 mod access;
+mod bad_news;
 mod client;
 mod config;
 mod faults;

@@ -45,6 +45,7 @@ fn a_dead_producers_lane_is_free_again_and_its_frames_stay() {
         assert_eq!(line["name"], "counter");
         assert_eq!((&line["seat"], &line["lane"]), (&json!(0), &json!(0)));
         assert_eq!(line["position"], json!(published));
+        assert_eq!(line["proof"], "the kernel has released the lock of its last mapping");
         eventually("the count of recovered seats", || {
             (daemon.get("/v1/health").json()["seats_recovered"] != 0).then_some(())
         });

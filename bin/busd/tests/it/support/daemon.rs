@@ -116,6 +116,12 @@ impl Daemon {
             .collect()
     }
 
+    /// Everything that it has said so far.
+    pub fn log_lines(&self) -> Vec<Value> {
+        let log = self.log.lock().unwrap();
+        log.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// Waits for a log line whose fields have these values.
     pub fn wait_for_log(&self, wanted: &[(&str, Value)]) -> Value {
         eventually(&format!("{wanted:?} in the log"), || {
