@@ -84,6 +84,13 @@ impl Out {
         self.json
     }
 
+    /// How many columns the terminal on stdout has; `None` in a pipe.
+    #[allow(clippy::unused_self, reason = "output goes through Out, whatever it needs of it")]
+    pub fn columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// `text` as it stands on stdout: painted there if colour is wanted.
     pub fn paint(&self, paint: Paint, text: impl Display) -> String {
         painted(self.color_stdout, paint, text)

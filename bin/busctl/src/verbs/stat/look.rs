@@ -1,6 +1,7 @@
 //! One look at a set of buses, and what two looks say together: the rates.
 
 use crate::process::process_name;
+use crate::verbs::participants::Named;
 use busd::api::{self, BusDetail};
 use busway::Bus;
 use serde::Serialize;
@@ -36,12 +37,18 @@ pub struct ShownBus<'a> {
     pub lanes: Vec<ShownLane<'a>>,
     /// By seat.
     pub consumers: Vec<ShownConsumer<'a>>,
+    /// Who holds a consumer's seat and holds up nobody.
+    pub bystanders: Vec<Named<'a>>,
     /// The order ring; `null` unless `ordered`.
     pub order: Option<&'a api::Order>,
     /// Seats of dead participants that were ever given back.
     pub recoveries: u64,
     /// Entries of the order ring that were punched.
     pub punches: u64,
+    /// Live participants that were made to leave.
+    pub evictions: u64,
+    /// Impossible words that participants met.
+    pub corruptions: u64,
 }
 
 /// A lane with its rate.
@@ -129,9 +136,12 @@ fn shown_bus<'a>(now: &'a BusDetail, before: Option<&BusDetail>, seconds: f64) -
         published_frames_per_s: frames.map(|frames| per_second(frames, seconds)),
         lanes: lanes.collect(),
         consumers: consumers.collect(),
+        bystanders: now.bystanders.iter().map(Named::new).collect(),
         order: now.order.as_ref(),
         recoveries: now.recoveries,
         punches: now.punches,
+        evictions: now.evictions,
+        corruptions: now.corruptions,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Reads the segments themselves, so it works whether or not a daemon runs. Rates need two looks:
 //! a single `stat` takes them 200 ms apart, `--watch` its interval apart.
 
+mod held;
 mod look;
 mod print;
 

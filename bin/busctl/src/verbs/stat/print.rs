@@ -1,5 +1,6 @@
 //! `stat` for people.
 
+use super::held;
 use super::look::{Shown, ShownBus};
 use crate::exit::Failure;
 use crate::output::{Out, Paint};
@@ -7,7 +8,6 @@ use crate::table::{Side, Table};
 use crate::units::{
     format_bytes, format_count, format_frames, format_ns, format_rate, format_unix_ns,
 };
-use crate::verbs::participants::state_name;
 use busd::api;
 
 /// Writes every bus as a block, with an empty line between two.
@@ -17,6 +17,7 @@ pub fn print(shown: &Shown<'_>, out: &Out) -> Result<(), Failure> {
             out.line("")?;
         }
         print_head(bus, out)?;
+        held::print(bus, out)?;
         print_producers(bus, out)?;
         print_consumers(bus, out)?;
     }
@@ -48,6 +49,7 @@ fn print_head(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
             format_bytes(bus.segment_bytes),
         ),
     )?;
+    fact("eviction", held::rule_words(bus))?;
     fact("schema", schema_words(shown))?;
     fact(
         "created",
@@ -69,10 +71,19 @@ fn print_head(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
     if let Some(order) = shown.order {
         fact("order", format!("tail {}, {} punched", order.tail_position, shown.punches))?;
     }
-    if shown.recoveries > 0 {
-        fact("recovered", format!("{} seats of dead participants", shown.recoveries))?;
-    }
-    Ok(())
+    fact(
+        "incidents",
+        format!(
+            "{} of dead participants given back, {}, {}",
+            counted(shown.recoveries, "seat"),
+            counted(shown.evictions, "eviction"),
+            counted(shown.corruptions, "impossible word")
+        ),
+    )
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", format_count(count), if count == 1 { "" } else { "s" })
 }
 
 fn schema_words(shown: &ShownBus<'_>) -> String {
@@ -91,7 +102,7 @@ fn print_producers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
         ("PID", Side::Right),
         ("UID", Side::Right),
         ("PROCESS", Side::Left),
-        ("STATE", Side::Left),
+        ("STANDING", Side::Left),
         ("POSITION", Side::Right),
         ("RATE/S", Side::Right),
         ("REJECTED", Side::Right),
@@ -115,7 +126,7 @@ fn print_producers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
             of(|producer| producer.pid.to_string()),
             of(|producer| producer.uid.to_string()),
             one.process_name.clone().unwrap_or_else(|| String::from("-")),
-            producer.map_or("free", |producer| state_name(producer.alive)).to_owned(),
+            producer.map_or("free", |producer| producer.standing.name()).to_owned(),
             format_count(lane.position),
             rate(one.published_frames_per_s),
             format_count(lane.rejected_frames),
@@ -123,12 +134,13 @@ fn print_producers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
         ]);
         rows += 1;
     }
-    if rows == 0 { out.line("  no producers") } else { table.print(out) }
+    if rows == 0 { out.line("  no producers") } else { table.fitting(&[1, 4]).print(out) }
 }
 
 fn print_consumers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
     if shown.consumers.is_empty() {
-        return out.line("  no consumers");
+        out.line("  no consumers")?;
+        return print_bystanders(shown, out);
     }
     let mut table = Table::new([
         ("SEAT", Side::Right),
@@ -136,7 +148,7 @@ fn print_consumers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
         ("PID", Side::Right),
         ("UID", Side::Right),
         ("PROCESS", Side::Left),
-        ("STATE", Side::Left),
+        ("STANDING", Side::Left),
         ("POSITION", Side::Right),
         ("RATE/S", Side::Right),
         ("LAG", Side::Right),
@@ -151,14 +163,31 @@ fn print_consumers(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
             who.pid.to_string(),
             who.uid.to_string(),
             one.process_name.clone(),
-            state_name(who.alive).to_owned(),
+            who.standing.name().to_owned(),
             format_count(consumer.order_position.unwrap_or(one.passed_frames)),
             rate(one.passed_frames_per_s),
             format_count(consumer.lag_frames),
             format_count(consumer.lost_frames),
         ]);
     }
-    table.print(out)
+    table.fitting(&[1, 4]).print(out)?;
+    print_bystanders(shown, out)
+}
+
+fn print_bystanders(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
+    for one in &shown.bystanders {
+        let who = one.participant;
+        out.line(format_args!(
+            "  consumer seat {} {:?}, pid {} ({}, {}), {}: holds up nobody",
+            who.seat,
+            who.name,
+            who.pid,
+            one.process_name,
+            who.process_state.name(),
+            who.standing.name()
+        ))?;
+    }
+    Ok(())
 }
 
 fn rate(per_second: Option<f64>) -> String {
