@@ -9,6 +9,7 @@ use crate::torture::TortureArgs;
 use crate::verbs::about::{CompletionsArgs, ManArgs};
 use crate::verbs::create::CreateArgs;
 use crate::verbs::doctor::DoctorArgs;
+use crate::verbs::kick::KickArgs;
 use crate::verbs::list::ListArgs;
 use crate::verbs::participants::ParticipantsArgs;
 use crate::verbs::publish::PublishArgs;
@@ -67,6 +68,8 @@ pub enum Verb {
     Ps(ParticipantsArgs),
     /// Remove buses
     Rm(RemoveArgs),
+    /// Make a process leave a bus, and say what becomes of it
+    Kick(KickArgs),
     /// Show what the bytes of a bus's frames mean
     Schema(SchemaArgs),
     /// Publish frames

@@ -102,6 +102,13 @@ impl Failure {
         self
     }
 
+    /// Ends with another code.
+    #[must_use]
+    pub fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
     /// Puts what was being done before the message: `context: message`.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
@@ -145,6 +152,9 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
         }
         "no_space" => Some("`busctl doctor` shows the space; `ls -lS /dev/shm` who fills it"),
         "seats_taken" => Some("`busctl ps NAME` shows who holds the seats"),
+        "evicted" => Some(
+            "attach again to go on; `busctl stat NAME` shows the bus's rule for slow consumers",
+        ),
         "in_use" => Some("`busctl rm -f` removes it anyway: who is attached learns of it"),
         "daemon_unreachable" | "protocol" => Some("--no-daemon works straight on the segments"),
         _ => None,

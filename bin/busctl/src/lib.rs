@@ -30,8 +30,9 @@ use exit::Failure;
 use output::{Color, Out};
 use std::ffi::OsString;
 use std::process::ExitCode;
+use verbs::stat;
 use verbs::subscribe;
-use verbs::{about, create, doctor, list, participants, publish, rate, remove, schema, stat};
+use verbs::{about, create, doctor, kick, list, participants, publish, rate, remove, schema};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -83,6 +84,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Stat(args) => stat::run(&args, context),
         Verb::Ps(args) => participants::run(&args, context),
         Verb::Rm(args) => remove::run(args, context),
+        Verb::Kick(args) => kick::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Pub(args) => publish::run(&args, context),
         Verb::Sub(args) => subscribe::run_consumer(&args, context),

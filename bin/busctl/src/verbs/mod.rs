@@ -1,7 +1,7 @@
 //! The verbs, one file each: its arguments and its `run`.
 //!
 //! ```text
-//! make and remove    create · remove
+//! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
 //! frames             publish (input) · subscribe (source, render) · rate (hz, bw)
 //! the program itself about (completions, man)
@@ -11,6 +11,7 @@ pub mod about;
 pub mod create;
 pub mod doctor;
 pub mod input;
+pub mod kick;
 pub mod list;
 pub mod participants;
 pub mod publish;

@@ -33,6 +33,7 @@ enum Step {
     Nothing,
     Closed,
     Removed,
+    Evicted { lost: u64 },
 }
 
 /// When to stop reading, besides Ctrl-C and the removal of the bus.
@@ -116,6 +117,10 @@ impl Source {
             // What was written is flushed before the first wait.
             let wait = if progress.idle_since.is_some() { SLICE } else { Duration::ZERO };
             let step = self.step(wait, sink)?;
+            if let Step::Evicted { lost } = step {
+                sink.pause()?;
+                return Err(evicted(lost, limits.strict));
+            }
             self.account(&step, &mut progress, sink, limits.strict)?;
             if let Step::Frame { .. } = step {
                 if progress.is_between_pauses() {
@@ -163,6 +168,7 @@ impl Source {
             Ok(None) => Ok(Step::Nothing),
             Err(PollError::Closed) => Ok(Step::Closed),
             Err(PollError::Removed) => Ok(Step::Removed),
+            Err(PollError::Evicted { lost }) => Ok(Step::Evicted { lost }),
             Err(error) => Err(error.into()),
         }
     }
@@ -196,6 +202,12 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// The end of a consumer that lost its place: a failure, and a loss if it missed anything.
+fn evicted(lost: u64, strict: bool) -> Failure {
+    let failure = Failure::from(PollError::Evicted { lost });
+    if strict && lost > 0 { failure.with_exit(Exit::Loss) } else { failure }
 }
 
 /// How far the pump is.

@@ -15,5 +15,6 @@ mod look;
 mod output;
 mod remove;
 mod sandbox;
+mod slow;
 mod streams;
 mod torture;
