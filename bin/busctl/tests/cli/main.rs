@@ -7,6 +7,7 @@ mod about;
 mod bench;
 mod create;
 mod demo;
+mod doctor;
 mod family;
 mod frames;
 mod handover;

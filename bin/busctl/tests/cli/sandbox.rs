@@ -162,7 +162,8 @@ impl Drop for Sandbox {
         let prefix = format!("busway.{}", self.tag);
         for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                let _ = fs::remove_file(entry.path());
+                // A test may have put a directory where a bus is looked for.
+                let _ = fs::remove_file(entry.path()).or_else(|_| fs::remove_dir(entry.path()));
             }
         }
         let _ = fs::remove_dir_all(&self.dir);

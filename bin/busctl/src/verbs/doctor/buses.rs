@@ -1,11 +1,11 @@
-//! What the segments have to say: unreadable ones, removed ones still there, seats of the dead.
+//! What the segments have to say, one after the other.
 
-use super::Finding;
-use crate::process::process_name;
-use busd::api::BusDetail;
+use super::{Finding, file, inside};
+use crate::exit::Failure;
 use busway::Bus;
 
-pub fn look() -> Vec<Finding> {
+/// Every segment of the host that is named like a bus.
+pub fn look_at_all() -> Vec<Finding> {
     let names = match Bus::list() {
         Ok(names) => names,
         Err(error) => {
@@ -19,60 +19,53 @@ pub fn look() -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut readable = 0;
     for name in &names {
-        match Bus::open(name) {
-            Ok(bus) => {
-                readable += 1;
-                findings.extend(look_at_bus(&BusDetail::read(&bus)));
-            }
-            // Removed between the two looks.
-            Err(error) if error.code() == "not_found" => {}
-            Err(error) => findings.push(look_at_unreadable(name, &error)),
-        }
+        // Removed between the two looks.
+        let Some((found, is_readable)) = look(name) else {
+            continue;
+        };
+        readable += usize::from(is_readable);
+        findings.extend(found);
     }
     findings.insert(0, Finding::ok("buses", format!("{readable} of {} can be read", names.len())));
     findings
 }
 
-fn look_at_unreadable(name: &str, error: &busway::Error) -> Finding {
-    const CHECK: &str = "segment";
-    match error.code() {
-        "permission" => Finding::note(CHECK, error.to_string())
-            .because("it belongs to somebody else, who chose so at create"),
-        "incompatible" => Finding::wrong(CHECK, error.to_string())
-            .because("another version made it; this one can neither read nor watch it")
-            .so(format!("use that version, or `busctl rm -f {name}` when nobody does")),
-        _ => Finding::wrong(CHECK, error.to_string())
-            .because("it takes memory and is of no use; its maker may have died while making it")
-            .so(format!("`busctl rm -f {name}`")),
+/// These buses alone.
+///
+/// # Errors
+/// When there is no such bus, or it cannot have such a name.
+pub fn look_at(names: &[String]) -> Result<Vec<Finding>, Failure> {
+    let mut findings = Vec::new();
+    for name in names {
+        busway::check_name(name)?;
+        let Some((found, _)) = look(name) else {
+            return Err(busway::Error::NotFound { name: name.clone() }.into());
+        };
+        if found.is_empty() {
+            findings.push(Finding::ok("buses", format!("bus {name:?} is as it should be")));
+        }
+        findings.extend(found);
     }
+    Ok(findings)
 }
 
-fn look_at_bus(detail: &BusDetail) -> Vec<Finding> {
-    let name = &detail.bus.name;
-    let mut findings = Vec::new();
-    if detail.bus.removed {
-        findings.push(
-            Finding::wrong("segment", format!("bus {name:?} is removed and its segment is not"))
-                .because("whoever removed it died half way; nobody can attach")
-                .so(format!("`busctl rm -f {name}`")),
-        );
-    }
-    for dead in detail.participants().filter(|one| !one.alive) {
-        findings.push(
-            Finding::wrong(
-                "seat",
-                format!(
-                    "{} seat {} of bus {name:?} is held by {:?}, pid {} ({}), which is dead",
-                    dead.role,
-                    dead.seat,
-                    dead.name,
-                    dead.pid,
-                    process_name(dead.pid)
-                ),
-            )
-            .because("producers that wait for a dead consumer stand still until one proves it dead")
-            .so("start the daemon (`busd`), which gives such seats back; so does whoever waits"),
-        );
-    }
-    findings
+/// What is to be said of one, and whether it can be read; `None` when it is not there.
+fn look(name: &str) -> Option<(Vec<Finding>, bool)> {
+    let meta = file::metadata(name)?;
+    let mut findings = file::look_at_it(name, &meta);
+    let opened = if meta.is_file() { Some(Bus::open(name)) } else { None };
+    let is_readable = match opened {
+        Some(Ok(bus)) => {
+            findings.extend(file::look_at_owner(name, &meta, bus.info().creator_uid));
+            findings.extend(inside::look(&bus, &meta));
+            true
+        }
+        Some(Err(error)) if error.code() == "not_found" => return None,
+        Some(Err(error)) => {
+            findings.push(file::look_at_unreadable(name, &meta, &error));
+            false
+        }
+        None => false,
+    };
+    Some((findings.into_iter().map(|finding| finding.of_bus(name)).collect(), is_readable))
 }

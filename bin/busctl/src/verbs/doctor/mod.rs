@@ -1,21 +1,42 @@
-//! `doctor`: looks at everything that a bus needs of this machine, and says what is wrong, why that
-//! matters and what to do about it.
+//! `doctor`: looks at everything that a bus needs of this machine and at every bus, and says what is
+//! wrong, why that matters and what to do about it; with `--fix` it does what is safe to do.
+//!
+//! ```text
+//! host     shared memory, limits, processors, clock, membarrier
+//! daemons  the daemon, and whether there are several
+//! buses    every segment: file    what the file is, whose, and whether it is a bus at all
+//!                         inside  who is held up, dead, evicted; what was found impossible
+//! usage    who has a file open or mapped
+//! remedy   what `--fix` does, and why that harms nobody
+//! ```
 
 mod buses;
+mod daemons;
+mod file;
 mod host;
+mod inside;
+mod remedy;
+mod usage;
 
 use crate::context::Context;
-use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::handover::find_systemd_tool;
 use crate::output::{Out, Paint};
 use clap::Args;
+use remedy::Remedy;
 use serde::Serialize;
 use std::process::ExitCode;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// Look at these buses alone, and not at the machine
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Give back the seats of the dead and remove segments that are of no use to anybody
+    #[arg(long)]
+    fix: bool,
+}
 
 /// How a finding is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +48,8 @@ enum Level {
     Note,
     /// Wrong.
     Wrong,
+    /// Was wrong until `--fix` saw to it.
+    Fixed,
 }
 
 /// One thing that was looked at.
@@ -39,6 +62,11 @@ struct Finding {
     why: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     what_to_do: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bus: Option<String>,
+    /// What `--fix` would do, or has done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<Remedy>,
 }
 
 /// The document of `doctor --json`.
@@ -50,7 +78,8 @@ struct Report {
 
 impl Finding {
     fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self { check, level: Level::Ok, what: what.into(), why: None, what_to_do: None }
+        let what = what.into();
+        Self { check, level: Level::Ok, what, why: None, what_to_do: None, bus: None, fix: None }
     }
 
     fn note(check: &'static str, what: impl Into<String>) -> Self {
@@ -66,6 +95,16 @@ impl Finding {
         self
     }
 
+    fn of_bus(mut self, bus: &str) -> Self {
+        self.bus = Some(bus.to_owned());
+        self
+    }
+
+    fn fixed_by(mut self, remedy: Remedy) -> Self {
+        self.fix = Some(remedy);
+        self
+    }
+
     fn so(mut self, what_to_do: impl Into<String>) -> Self {
         self.what_to_do = Some(what_to_do.into());
         self
@@ -73,11 +112,21 @@ impl Finding {
 }
 
 /// Looks at everything; exit code 1 when something is wrong.
-pub fn run(_args: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let mut findings = host::look();
-    findings.push(look_at_daemon(context));
-    findings.push(look_at_name());
-    findings.extend(buses::look());
+pub fn run(args: &DoctorArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let mut findings = if args.names.is_empty() {
+        let mut findings = host::look();
+        findings.extend(daemons::look(context));
+        findings.push(look_at_name());
+        findings.extend(buses::look_at_all());
+        findings
+    } else {
+        buses::look_at(&args.names)?
+    };
+    if args.fix {
+        for finding in &mut findings {
+            remedy::apply(finding);
+        }
+    }
     let healthy = findings.iter().all(|finding| finding.level != Level::Wrong);
     let report = Report { healthy, findings };
     if context.out.json() {
@@ -94,6 +143,7 @@ fn print(report: &Report, out: &Out) -> Result<(), Failure> {
             Level::Ok => (Paint::Green, "ok   "),
             Level::Note => (Paint::Yellow, "note "),
             Level::Wrong => (Paint::Red, "wrong"),
+            Level::Fixed => (Paint::Green, "fixed"),
         };
         out.line(format_args!(
             "{}  {:<11}{}",
@@ -107,54 +157,11 @@ fn print(report: &Report, out: &Out) -> Result<(), Failure> {
         if let Some(what_to_do) = &finding.what_to_do {
             out.line(format_args!("         do:  {what_to_do}"))?;
         }
+        if let Some(remedy) = &finding.fix {
+            out.line(format_args!("         fix: {}", remedy.words()))?;
+        }
     }
     Ok(())
-}
-
-fn look_at_daemon(context: &Context) -> Finding {
-    const CHECK: &str = "daemon";
-    let directory = context.runtime_dir.path().display();
-    let client = match daemon::running(context) {
-        Ok(Some(client)) => client,
-        Ok(None) if context.no_daemon => return Finding::ok(CHECK, "not asked (--no-daemon)"),
-        Ok(None) => {
-            return Finding::ok(CHECK, format!("none runs in {directory}; `create` starts one"));
-        }
-        Err(failure) => {
-            let finding = Finding::wrong(CHECK, failure.message())
-                .because("whoever can write in the runtime directory can pose as the daemon");
-            return match failure.hint_text() {
-                Some(hint) => finding.so(hint),
-                None => finding,
-            };
-        }
-    };
-    match client.version().and_then(|version| Ok((version, client.health()?))) {
-        Ok((version, health)) if version.version != env!("CARGO_PKG_VERSION") => Finding::note(
-            CHECK,
-            format!(
-                "busd {} (pid {}) runs, this program is {}",
-                version.version,
-                health.pid,
-                env!("CARGO_PKG_VERSION")
-            ),
-        )
-        .because("one may not understand the segments that the other makes")
-        .so(format!("kill {} and let `create` start this version; buses stay", health.pid)),
-        Ok((_, health)) if health.status != busd::api::HealthStatus::Ok => Finding::wrong(
-            CHECK,
-            format!("busd (pid {}) does not keep up with its watch", health.pid),
-        )
-        .because("detach and death of participants go unnoticed; data is not affected")
-        .so(format!("look at its log; kill {} and start another", health.pid)),
-        Ok((version, health)) => Finding::ok(
-            CHECK,
-            format!("busd {} (pid {}) in {directory}", version.version, health.pid),
-        ),
-        Err(error) => Finding::wrong(CHECK, error.to_string())
-            .because("it listens and does not answer as it should")
-            .so("stop it and start it again"),
-    }
 }
 
 fn look_at_name() -> Finding {
