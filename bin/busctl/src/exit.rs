@@ -57,7 +57,7 @@ impl Exit {
             | "wrong_length" | "batch_size" | "bad_request" => Self::Usage,
             "not_found" | "removed" => Self::NotFound,
             "daemon_unreachable" | "protocol" => Self::Daemon,
-            "permission" => Self::Permission,
+            "permission" | "untrusted" => Self::Permission,
             "timed_out" => Self::Timeout,
             "already_exists" | "differs" => Self::AlreadyExists,
             "incompatible" | "schema_mismatch" => Self::Incompatible,
@@ -150,6 +150,10 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
         "permission" => {
             Some("whoever created the bus chose who may use it, with `create --mode` and `--group`")
         }
+        "untrusted" => Some(
+            "`--owner USER` of pub, sub, tap, hz and bw trusts that user's; `busctl doctor NAME` says more",
+        ),
+        "truncated" => Some("`busctl rm -f NAME` and `create` make a whole one"),
         "no_space" => Some("`busctl doctor` shows the space; `ls -lS /dev/shm` who fills it"),
         "seats_taken" => Some("`busctl ps NAME` shows who holds the seats"),
         "evicted" => Some(

@@ -3,7 +3,7 @@
 //! ```text
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
-//! frames             publish (input) · subscribe (source, render) · rate (hz, bw)
+//! frames             publish (input) · subscribe (source, render) · rate (hz, bw) · owned
 //! the program itself about (completions, man)
 //! ```
 
@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod input;
 pub mod kick;
 pub mod list;
+pub mod owned;
 pub mod participants;
 pub mod publish;
 pub mod rate;

@@ -4,6 +4,7 @@
 //! move those after it, so the rate holds on average however rough the clock.
 
 use super::input::{Input, StdinFormat};
+use super::owned::OwnerArg;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::signal::Stop;
@@ -26,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct PublishArgs {
     /// The bus
     name: String,
+    #[command(flatten)]
+    owner: OwnerArg,
     /// Publish so many frames [default: 1; without end with --rate, to its end with --stdin]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count_from_one)]
     count: Option<u64>,
@@ -69,7 +72,7 @@ struct Summary {
 /// Publishes.
 pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let bus = Bus::open(&args.name)?;
+    let bus = args.owner.open(&args.name)?;
     let batch_max = bus.info().batch_frames_max;
     if args.batch > batch_max {
         let batch = args.batch;

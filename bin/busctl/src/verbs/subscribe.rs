@@ -1,5 +1,6 @@
 //! `sub` and `tap`: frames to stdout, by a gating consumer or by an observer.
 
+use super::owned::OwnerArg;
 use super::render::{Format, Renderer};
 use super::source::{End, Flow, Limits, Sink, Source};
 use crate::context::Context;
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub struct SubscribeArgs {
     /// The bus
     name: String,
+    #[command(flatten)]
+    owner: OwnerArg,
     /// End after so many frames [default: at Ctrl-C, or when the bus is removed]
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count_from_one)]
     count: Option<u64>,
@@ -64,7 +67,7 @@ fn run(
         From::Latest => Start::Latest,
     };
     let stop = Stop::on_signals()?;
-    let bus = Bus::open(&args.name)?;
+    let bus = args.owner.open(&args.name)?;
     let mut source = attach(&bus, start)?;
     let mut printer =
         Printer { renderer: Renderer::new(&bus, format), text: String::new(), out: &context.out };

@@ -208,6 +208,31 @@ fn hz_and_bw_report_rates_and_end_after_so_many() {
 }
 
 #[test]
+fn bus_of_a_stranger_is_used_only_when_its_owner_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root gives files away");
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let bus = sandbox.bus("bus", |options| options);
+    publish(&bus, 1);
+    for verb in ["tap", "sub", "hz", "bw", "pub"] {
+        sandbox
+            .run(&[verb, bus.name(), "--owner", "65534"])
+            .failed(5, &["user 65534 was expected"]);
+        sandbox.run(&[verb, bus.name(), "--owner", "no-such-user"]).failed(2, &["no-such-user"]);
+    }
+    let path = format!("/dev/shm/busway.{}", bus.name());
+    std::os::unix::fs::chown(path, Some(65534), None).unwrap();
+    for verb in ["sub", "pub"] {
+        sandbox.run(&[verb, bus.name()]).failed(5, &["no reason to trust", "--owner USER"]);
+    }
+    sandbox.ok(&["pub", bus.name(), "--owner", "65534"]);
+    let args = ["sub", bus.name(), "--owner", "65534", "--from", "oldest", "-n", "1", "-o", "hex"];
+    assert_eq!(sandbox.ok(&args), "00\n");
+}
+
+#[test]
 fn seats_that_are_taken_are_named() {
     let sandbox = Sandbox::new();
     let bus = sandbox.bus("bus", |options| options.consumers(1).lanes(1));

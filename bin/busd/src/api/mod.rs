@@ -6,7 +6,7 @@
 //! process      ProcessState
 //! service      Version · Health
 //! error        ErrorDocument
-//! text         FileMode · GroupName · Period: text forms shared with the config file and the command line
+//! text         FileMode · GroupName · UserName · Period: text forms shared with the config file and the command line
 //! ```
 //!
 //! Every number carries its unit in its key (`payload_bytes`, `lag_frames`, `created_unix_ns`);
@@ -28,7 +28,7 @@ pub use error::{ErrorBody, ErrorDocument};
 pub use participant::{Participant, ParticipantList, Standing};
 pub use process::ProcessState;
 pub use service::{Health, HealthStatus, Version};
-pub use text::{FileMode, GroupName, Period, TextError};
+pub use text::{FileMode, GroupName, Period, TextError, UserName};
 
 /// The version of the HTTP interface: the first part of every path.
 pub const API_VERSION: &str = "v1";

@@ -1,4 +1,4 @@
-//! Text forms of values that are numbers to programs: a file mode, a group, a time.
+//! Text forms of values that are numbers to programs: a file mode, a group, a user, a time.
 //!
 //! Requests, the config file and the command line all read them through here, so that they accept
 //! the same spellings and refuse with the same sentences.
@@ -18,6 +18,10 @@ pub struct FileMode(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupName(String);
+
+/// A user, by name or by number: `"robot"` or `"1000"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName(String);
 
 /// A time with its unit: `"500ms"`, `"2s"`, `"1m 30s"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -83,6 +87,34 @@ impl FromStr for GroupName {
 impl fmt::Display for GroupName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+impl UserName {
+    /// The user's number, looked up in the host's user database.
+    ///
+    /// # Errors
+    /// When the host has no user of this name, or the database cannot be read.
+    pub fn resolve(&self) -> Result<u32, TextError> {
+        if let Ok(number) = self.0.parse() {
+            return Ok(number);
+        }
+        match nix::unistd::User::from_name(&self.0) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            Ok(None) => Err(TextError(format!("this host has no user {:?}", self.0))),
+            Err(error) => Err(TextError(format!("cannot look up user {:?}: {error}", self.0))),
+        }
+    }
+}
+
+impl FromStr for UserName {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        if text.is_empty() || text.contains(['\0', ':', '\n']) {
+            return Err(TextError(format!("{text:?} is not the name or number of a user")));
+        }
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -169,6 +201,15 @@ mod tests {
             let error = text.parse::<Period>().expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
+    }
+
+    #[test]
+    fn users_resolve_by_number_and_by_name() {
+        assert_eq!("7".parse::<UserName>().unwrap().resolve(), Ok(7));
+        assert_eq!("root".parse::<UserName>().unwrap().resolve(), Ok(0));
+        let error = "no-such-user-here".parse::<UserName>().unwrap().resolve().unwrap_err();
+        assert!(error.to_string().contains("no-such-user-here"));
+        assert!("".parse::<UserName>().is_err());
     }
 
     #[test]

@@ -49,7 +49,9 @@ fn status_of(code: &str) -> StatusCode {
         "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" => StatusCode::BAD_REQUEST,
         "permission" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,
-        "already_exists" | "differs" | "incompatible" | "corrupt" => StatusCode::CONFLICT,
+        "already_exists" | "differs" | "incompatible" | "corrupt" | "untrusted" => {
+            StatusCode::CONFLICT
+        }
         "no_space" => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -63,6 +65,7 @@ fn hint_of(code: &str) -> Option<String> {
         "no_space" => "ask for less capacity, payload or lanes, or free space in /dev/shm",
         "permission" => "the daemon acts as its own user; that user may not do this",
         "incompatible" => "use the version of busway that created the bus",
+        "untrusted" => "somebody put it there to be found; remove it, or ask its owner",
         "corrupt" => "remove the segment; nothing can be read from it",
         _ => return None,
     };

@@ -158,6 +158,16 @@ fn a_segment_that_is_no_bus_is_listed_with_the_reason() {
 }
 
 #[test]
+fn a_segment_with_a_second_name_is_not_trusted() {
+    let daemon = Daemon::start();
+    let (name, alias) = (BusName::new(), BusName::new());
+    daemon.create(&name, "");
+    std::fs::hard_link(name.segment(), alias.segment()).unwrap();
+    let answer = daemon.get(&format!("/v1/buses/{}", &*alias));
+    assert_eq!((answer.status, &*answer.code()), (409, "untrusted"));
+}
+
+#[test]
 fn what_does_not_exist_is_refused_as_json() {
     let daemon = Daemon::start();
     let cases = [

@@ -9,6 +9,7 @@
 
 mod window;
 
+use super::owned::OwnerArg;
 use super::source::{End, Flow, Limits, Sink, Source};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -31,6 +32,8 @@ const WINDOW_FRAMES_MAX: u64 = 1 << 20;
 pub struct RateArgs {
     /// The bus
     name: String,
+    #[command(flatten)]
+    owner: OwnerArg,
     /// Frames that the figures are taken over, at most
     #[arg(short, long, value_name = "FRAMES", default_value = "10000", value_parser = parse_window)]
     window: usize,
@@ -72,7 +75,7 @@ pub fn run_bw(args: &RateArgs, context: &Context) -> Result<ExitCode, Failure> {
 
 fn run(args: &RateArgs, measure: Measure, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let bus = Bus::open(&args.name)?;
+    let bus = args.owner.open(&args.name)?;
     let mut source = Source::observer(&bus, Start::Latest)?;
     let mut reporter = Reporter {
         bus: &bus,
