@@ -160,14 +160,15 @@ pub fn format_frames(count: u64) -> String {
     format!("{} frame{}", format_count(count), if count == 1 { "" } else { "s" })
 }
 
-/// Nanoseconds as a duration that fits a table: `1.50 ms`.
+/// Nanoseconds as a duration that fits a table: `1.50 ms`, `104.2 ms`.
 pub fn format_ns(ns: u64) -> String {
-    match ns {
-        0..1_000 => format!("{ns} ns"),
-        1_000..1_000_000 => format!("{:.2} µs", ns as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.2} ms", ns as f64 / 1e6),
-        _ => format!("{:.2} s", ns as f64 / 1e9),
-    }
+    let (value, unit) = match ns {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => (ns as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (ns as f64 / 1e6, "ms"),
+        _ => (ns as f64 / 1e9, "s"),
+    };
+    if value < 100.0 { format!("{value:.2} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
 /// A number of nanoseconds since 1970 as `2026-01-31T12:00:00Z`.
@@ -268,6 +269,7 @@ mod tests {
         assert_eq!(format_rate(0.5), "0.50");
         assert_eq!(format_rate(0.0), "0");
         assert_eq!(format_ns(1_500_000), "1.50 ms");
+        assert_eq!(format_ns(999_900_000), "999.9 ms", "eight columns, however long");
         assert_eq!(format_unix_ns(0), "1970-01-01T00:00:00Z");
     }
 }
