@@ -3,7 +3,7 @@
 //! /dev/shm is open to everybody, so anything may be where a bus is looked for.
 
 use super::Finding;
-use super::remedy::{Remedy, stale_segment};
+use super::remedy::{Remedy, unused_segment};
 use std::fs::{self, FileType, Metadata};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
@@ -106,10 +106,10 @@ pub fn look_at_unreadable(name: &str, meta: &Metadata, error: &busway::Error) ->
                 "it takes memory and nobody can attach; somebody has damaged it, or made it by \
                  other means and not to the end",
             );
-            match stale_segment(meta) {
+            match unused_segment(meta) {
                 Ok(proof) => finding
                     .so(format!("`busctl doctor --fix {name}`, or `busctl rm -f {name}`"))
-                    .fixed_by(Remedy::remove(name, meta, proof)),
+                    .fixed_by(Remedy::remove_damaged(name, meta, proof)),
                 Err(why) => finding.so(format!(
                     "`busctl rm -f {name}` once nobody needs it; --fix leaves it: {why}"
                 )),

@@ -1,7 +1,7 @@
 //! What a bus says of itself: lanes that are held up, seats of the dead, evictions, impossible words.
 
 use super::Finding;
-use super::remedy::{Remedy, stale_segment};
+use super::remedy::{Remedy, unattached_segment};
 use crate::process::process_name;
 use crate::units::{format_count, format_ns};
 use busd::api::{BusDetail, Lane, Participant, Standing};
@@ -62,14 +62,14 @@ pub fn look(bus: &Bus, meta: &Metadata) -> Vec<Finding> {
 fn look_at_removed(detail: &BusDetail, meta: &Metadata) -> Finding {
     let name = &detail.bus.name;
     let finding = Finding::wrong("segment", format!("bus {name:?} is removed, its file is not"))
-        .because("whoever removed it died half way; nobody can attach");
+        .because("whoever removed it was cut off; who attaches is told that it is gone");
     let used = detail.participants().find(|one| one.alive);
-    let stale = match used {
+    let unattached = match used {
         Some(one) => Err(format!("{} pid {} is attached still", one.role, one.pid)),
-        None => stale_segment(meta),
+        None => unattached_segment(meta),
     };
-    match stale {
-        Ok(proof) => finding.fixed_by(Remedy::remove(name, meta, proof)),
+    match unattached {
+        Ok(proof) => finding.fixed_by(Remedy::remove_again(name, meta, proof)),
         Err(why) => finding.so(format!("`busctl rm -f {name}`; --fix leaves it: {why}")),
     }
 }

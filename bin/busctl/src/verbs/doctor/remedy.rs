@@ -2,10 +2,12 @@
 //!
 //! * **A seat is given back** when its holder is dead: the library takes the seat's lock, which the
 //!   kernel held for the holder until its last mapping was gone. Anybody may, at any time.
-//! * **A segment is removed** when nobody can attach to it (it is damaged, or says that it was
-//!   removed), no seat in it is locked, nobody who can be looked into has it open or mapped, and it
-//!   was not changed just now. Removing takes its name away and nothing else: should somebody have
-//!   it mapped whom this user cannot see, that one keeps it.
+//! * **A damaged segment is removed** when no seat in it is locked, nobody who can be looked into has
+//!   it open or mapped, and it was not changed just now: then nobody is making it, and nobody can
+//!   attach to it. Removing takes its name away and nothing else: should somebody have it mapped
+//!   whom this user cannot see, that one keeps it.
+//! * **A bus that says it was removed is removed** when no seat in it is locked: somebody has decided
+//!   so already, and was cut off. Whoever looks on may, and learns no more by its name.
 //!
 //! Never removed: a bus that can be attached to, whoever made it and however long ago its creator
 //! died, since buses outlive their creators; a segment of another version; what is not a file.
@@ -41,6 +43,9 @@ enum Action {
     RemoveSegment {
         #[serde(skip)]
         bus: String,
+        /// Whether it says itself that it was removed.
+        #[serde(skip)]
+        was_removed: bool,
         #[serde(skip)]
         identity: (u64, u64),
     },
@@ -55,9 +60,19 @@ enum Action {
 }
 
 impl Remedy {
-    pub fn remove(bus: &str, meta: &Metadata, proof: String) -> Self {
+    /// Of a damaged segment, with the proof that nobody uses it.
+    pub fn remove_damaged(bus: &str, meta: &Metadata, proof: String) -> Self {
+        Self::remove(bus, meta, proof, false)
+    }
+
+    /// Of a bus that says it was removed, with the proof that nobody is attached.
+    pub fn remove_again(bus: &str, meta: &Metadata, proof: String) -> Self {
+        Self::remove(bus, meta, proof, true)
+    }
+
+    fn remove(bus: &str, meta: &Metadata, proof: String, was_removed: bool) -> Self {
         let identity = (meta.dev(), meta.ino());
-        Self::new(Action::RemoveSegment { bus: bus.to_owned(), identity }, proof)
+        Self::new(Action::RemoveSegment { bus: bus.to_owned(), was_removed, identity }, proof)
     }
 
     pub fn give_back(dead: &Participant) -> Self {
@@ -84,18 +99,24 @@ impl Remedy {
     }
 }
 
-/// Why a segment that nobody can attach to is of no use to anybody; `Err` with why it may be.
-pub fn stale_segment(meta: &Metadata) -> Result<String, String> {
+/// Why a damaged segment is of no use to anybody; `Err` with why it may be.
+pub fn unused_segment(meta: &Metadata) -> Result<String, String> {
     // A time of change in the future is one that nobody can judge by.
     let age = meta.modified().ok().and_then(|changed| changed.elapsed().ok());
     if age.is_none_or(|age| age < SETTLED) {
         let seconds = SETTLED.as_secs();
         return Err(format!("it changed less than {seconds} s ago, so somebody may be at work"));
     }
-    let mut usage = Usage::of(meta).map_err(|error| format!("/proc cannot be read: {error}"))?;
-    // This process has it open itself while it looks inside.
-    usage.users.retain(|pid| *pid != std::process::id());
-    usage.proof_of_none()
+    look_around(meta)?.proof_of_none()
+}
+
+/// Why nobody takes part in a bus that was removed; `Err` with why somebody may.
+pub fn unattached_segment(meta: &Metadata) -> Result<String, String> {
+    look_around(meta)?.proof_of_no_locks()
+}
+
+fn look_around(meta: &Metadata) -> Result<Usage, String> {
+    Usage::of(meta).map_err(|error| format!("/proc cannot be read: {error}"))
 }
 
 /// Does it.
@@ -104,7 +125,9 @@ pub fn apply(finding: &mut Finding) {
         return;
     };
     let result = match &remedy.action {
-        Action::RemoveSegment { bus, identity } => remove(bus, *identity),
+        Action::RemoveSegment { bus, was_removed, identity } => {
+            remove(bus, *was_removed, *identity)
+        }
         Action::GiveBackSeat { bus, role, seat, epoch } => give_back(bus, *role, *seat, *epoch),
     };
     match result {
@@ -117,14 +140,15 @@ pub fn apply(finding: &mut Finding) {
     }
 }
 
-fn remove(name: &str, identity: (u64, u64)) -> Result<String, String> {
+fn remove(name: &str, was_removed: bool, identity: (u64, u64)) -> Result<String, String> {
     // Looked at again right before: what came in its place meanwhile is somebody's.
     match file::metadata(name) {
         None => return Ok("it is gone already".to_owned()),
         Some(now) if (now.dev(), now.ino()) != identity => {
             return Err("another file has its name by now".to_owned());
         }
-        Some(now) => drop(stale_segment(&now)?),
+        Some(now) if was_removed => drop(unattached_segment(&now)?),
+        Some(now) => drop(unused_segment(&now)?),
     }
     match Bus::remove(name) {
         Ok(()) => Ok("removed it".to_owned()),

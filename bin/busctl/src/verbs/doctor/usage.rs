@@ -6,6 +6,7 @@
 //! the library, holds none: those are looked for process by process, as far as this user may look.
 //! References: proc_locks(5), proc_pid_maps(5), proc_pid_fd(5).
 
+use crate::process::process_name;
 use rustix::fs::{major, minor};
 use std::fs::{self, Metadata};
 use std::io;
@@ -51,22 +52,28 @@ impl Usage {
     /// Why nobody uses the file, in words; `Err` with why that cannot be said.
     pub fn proof_of_none(&self) -> Result<String, String> {
         if !self.users.is_empty() {
-            let pids: Vec<String> = self.users.iter().map(u32::to_string).collect();
-            return Err(format!("pid {} has it open or mapped", pids.join(", ")));
+            let named = self.users.iter().map(|pid| format!("{pid} ({})", process_name(*pid)));
+            let named = named.collect::<Vec<_>>().join(", ");
+            return Err(format!("open or mapped by pid {named}"));
         }
-        match self.locks {
-            None => return Err("this host does not list locks (/proc/locks)".to_owned()),
-            Some(1..) => return Err("a participant holds the lock of its seat".to_owned()),
-            Some(0) => {}
-        }
+        let no_locks = self.proof_of_no_locks()?;
         let closed = match self.closed {
             0 => String::new(),
             count => format!(" ({count} more are closed to this user)"),
         };
         Ok(format!(
-            "no seat is locked, and none of {} processes has it open or mapped{closed}",
+            "{no_locks}, and none of {} processes has it open or mapped{closed}",
             self.looked_into
         ))
+    }
+
+    /// Why nobody takes part in the bus, in words; `Err` with why that cannot be said.
+    pub fn proof_of_no_locks(&self) -> Result<String, String> {
+        match self.locks {
+            None => Err("this host does not list locks (/proc/locks)".to_owned()),
+            Some(1..) => Err("a participant holds the lock of its seat".to_owned()),
+            Some(0) => Ok("no seat is locked".to_owned()),
+        }
     }
 }
 
@@ -128,6 +135,14 @@ mod tests {
     }
 
     #[test]
+    fn locks_are_proof_of_use_and_not_to_see_them_is_none_of_disuse() {
+        let usage = |locks| Usage { locks, looked_into: 1, ..Usage::default() };
+        assert!(usage(Some(0)).proof_of_none().is_ok());
+        assert!(usage(Some(1)).proof_of_none().unwrap_err().contains("lock of its seat"));
+        assert!(usage(None).proof_of_none().unwrap_err().contains("/proc/locks"));
+    }
+
+    #[test]
     fn what_this_process_has_open_is_in_use() {
         let path = std::env::temp_dir().join(format!("t-{}-usage", std::process::id()));
         fs::write(&path, "x").unwrap();
@@ -137,7 +152,7 @@ mod tests {
         let open = fs::File::open(&path).unwrap();
         let one = Usage::of(&meta).unwrap();
         assert_eq!(one.users, [std::process::id()]);
-        assert!(one.proof_of_none().unwrap_err().contains("open or mapped"));
+        assert!(one.proof_of_none().unwrap_err().starts_with("open or mapped by pid "));
         drop(open);
         fs::remove_file(&path).unwrap();
     }
