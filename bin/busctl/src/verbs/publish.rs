@@ -182,8 +182,9 @@ fn explain(error: PublishError, input: &Input) -> Failure {
     let failure = Failure::from(error);
     match error {
         PublishError::TimedOut => failure.hint("`busctl stat` shows which consumer holds it up"),
-        // Not the fault of what was read.
-        PublishError::Evicted => failure,
+        PublishError::Evicted => {
+            failure.hint("somebody used `busctl kick`; start it again to go on")
+        }
         _ => match input.place() {
             Some(place) => failure.context(format_args!("stdin, {place}")),
             None => failure,
