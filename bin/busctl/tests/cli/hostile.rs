@@ -8,6 +8,7 @@ use crate::sandbox::{Done, PATIENCE, Running, Sandbox};
 use rustix::process::Signal;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -85,8 +86,12 @@ fn shift(sandbox: &Sandbox, args: &[&str]) -> Done {
     running.wait()
 }
 
+/// Ended by itself with a code of ours, or by the signal that asked it to: a verb that only looks
+/// leaves nothing behind, and does not catch it.
 fn is_clean(done: &Done) -> bool {
-    done.status.code().is_some_and(|code| code < 10) && !done.stderr.contains("panicked")
+    let asked = done.status.signal() == Some(Signal::INT.as_raw());
+    let code_is_ours = done.status.code().is_some_and(|code| code < 10);
+    (asked || code_is_ours) && !done.stderr.contains("panicked")
 }
 
 #[test]

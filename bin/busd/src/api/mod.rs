@@ -6,7 +6,8 @@
 //! process      ProcessState
 //! service      Version · Health
 //! error        ErrorDocument
-//! text         FileMode · GroupName · UserName · Period: text forms shared with the config file and the command line
+//! text         FileMode · GroupName · UserName · Period: text forms shared with the config file and
+//!              the command line
 //! ```
 //!
 //! Every number carries its unit in its key (`payload_bytes`, `lag_frames`, `created_unix_ns`);

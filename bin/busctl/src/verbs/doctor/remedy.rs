@@ -12,7 +12,7 @@
 //! Never removed: a bus that can be attached to, whoever made it and however long ago its creator
 //! died, since buses outlive their creators; a segment of another version; what is not a file.
 
-use super::usage::Usage;
+use super::usage::{Locks, Usage};
 use super::{Finding, Level, file};
 use busd::api::Participant;
 use busway::{Bus, Error, Role};
@@ -107,16 +107,13 @@ pub fn unused_segment(meta: &Metadata) -> Result<String, String> {
         let seconds = SETTLED.as_secs();
         return Err(format!("it changed less than {seconds} s ago, so somebody may be at work"));
     }
-    look_around(meta)?.proof_of_none()
+    let usage = Usage::of(meta).map_err(|error| format!("/proc cannot be read: {error}"))?;
+    usage.proof_of_none()
 }
 
 /// Why nobody takes part in a bus that was removed; `Err` with why somebody may.
 pub fn unattached_segment(meta: &Metadata) -> Result<String, String> {
-    look_around(meta)?.proof_of_no_locks()
-}
-
-fn look_around(meta: &Metadata) -> Result<Usage, String> {
-    Usage::of(meta).map_err(|error| format!("/proc cannot be read: {error}"))
+    Locks::on(meta).proof_of_none()
 }
 
 /// Does it.

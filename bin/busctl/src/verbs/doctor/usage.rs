@@ -21,14 +21,17 @@ pub struct Usage {
     pub looked_into: usize,
     /// Processes that this user may not look into.
     pub closed: usize,
-    /// Locks on it; `None` when this host does not list locks.
-    pub locks: Option<usize>,
+    pub locks: Locks,
 }
+
+/// How many locks there are on a file; `None` when this host does not list locks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Locks(Option<usize>);
 
 impl Usage {
     /// Looks at every process of the host.
     pub fn of(file: &Metadata) -> io::Result<Self> {
-        let mut usage = Self { locks: locks(file).ok(), ..Self::default() };
+        let mut usage = Self { locks: Locks::on(file), ..Self::default() };
         for entry in fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -56,31 +59,33 @@ impl Usage {
             let named = named.collect::<Vec<_>>().join(", ");
             return Err(format!("open or mapped by pid {named}"));
         }
-        let no_locks = self.proof_of_no_locks()?;
+        let no_locks = self.locks.proof_of_none()?;
         let closed = match self.closed {
             0 => String::new(),
-            count => format!(" ({count} more are closed to this user)"),
+            count => format!(" ({count} closed to this user)"),
         };
         Ok(format!(
             "{no_locks}, and none of {} processes has it open or mapped{closed}",
             self.looked_into
         ))
     }
+}
+
+impl Locks {
+    /// Counts them, whoever holds them.
+    pub fn on(file: &Metadata) -> Self {
+        let list = fs::read_to_string("/proc/locks");
+        Self(list.ok().map(|list| count_locks(&list, file.dev(), file.ino())))
+    }
 
     /// Why nobody takes part in the bus, in words; `Err` with why that cannot be said.
-    pub fn proof_of_no_locks(&self) -> Result<String, String> {
-        match self.locks {
+    pub fn proof_of_none(self) -> Result<String, String> {
+        match self.0 {
             None => Err("this host does not list locks (/proc/locks)".to_owned()),
             Some(1..) => Err("a participant holds the lock of its seat".to_owned()),
             Some(0) => Ok("no seat is locked".to_owned()),
         }
     }
-}
-
-/// Locks on a file, of whoever.
-fn locks(file: &Metadata) -> io::Result<usize> {
-    let list = fs::read_to_string("/proc/locks")?;
-    Ok(count_locks(&list, file.dev(), file.ino()))
 }
 
 /// A line: `1: OFDLCK ADVISORY  WRITE -1 00:19:4711 256 256`.
@@ -136,7 +141,7 @@ mod tests {
 
     #[test]
     fn locks_are_proof_of_use_and_not_to_see_them_is_none_of_disuse() {
-        let usage = |locks| Usage { locks, looked_into: 1, ..Usage::default() };
+        let usage = |locks| Usage { locks: Locks(locks), looked_into: 1, ..Usage::default() };
         assert!(usage(Some(0)).proof_of_none().is_ok());
         assert!(usage(Some(1)).proof_of_none().unwrap_err().contains("lock of its seat"));
         assert!(usage(None).proof_of_none().unwrap_err().contains("/proc/locks"));
