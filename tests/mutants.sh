@@ -143,9 +143,9 @@ mutant position-unconfirmed $omodel 's/if recorded\(/if false \&\& recorded(/' o
 mutant settling-dropped $omodel 's/lane\.jump\(head\);\s+lane\.release/if false { lane.jump(head); } lane.release/' order::model::joiner
 
 # Order ring: recovery.
-mutant recovery-drops-the-run $recover 's/Equal => head\.wrapping_add\(entry\.run\(\)\.min\(batch_max\)\)/Equal => head/' order::model::run_committed
-mutant recovery-counts-twice $recover 's/load\(Ordering::Relaxed\) != head/load(Ordering::Relaxed) != head \&\& false/' order::model::run_published
-mutant recovery-believes-in-tickets $recover 's/Less => head/Less => head.wrapping_add(1)/' order::model::lane_of
+mutant recovery-drops-the-run $recover 's/Equal => head\.wrapping_add\(entry\.run\(\)\.min\(batch_max\)\)/Equal => head/' order::model::crash
+mutant recovery-counts-twice $recover 's/load\(Ordering::Relaxed\) != head/load(Ordering::Relaxed) != head \&\& false/' order::model::crash
+mutant recovery-believes-in-tickets $recover 's/Less => head/Less => head.wrapping_add(1)/' order::model::crash
 mutant recovery-ignores-cursors $recover 's/\.fold\(head, later\)/.fold(head, |head, _| head)/' order::model::run_of
 mutant recovery-entry-relaxed $recover 's/(slot\.load\(Ordering::)Acquire/$1Relaxed/' order::model::run_of
 mutant order-cursor-store-relaxed $oreader 's/(cursor\.store\(self\.next, Ordering::)Release/$1Relaxed/' order::model::run_of

@@ -67,7 +67,7 @@ impl Source {
 
     /// Tests and models, whose orderings are not the protocol's.
     fn is_test(&self) -> bool {
-        ["/tests.rs", "/model.rs", "/tests/"].iter().any(|part| self.path.contains(part))
+        ["/tests.rs", "/model.rs", "/model/", "/tests/"].iter().any(|part| self.path.contains(part))
     }
 
     /// The lines before the unit tests at the end of the file.

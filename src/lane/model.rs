@@ -13,6 +13,9 @@
 
 #![allow(unsafe_code)] // reading and writing loom's cells
 
+mod crash;
+pub(crate) mod life;
+
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ use super::writer::LaneWriter;
 use super::{Gates, is_before};
 use crate::layout::words::LaneWords;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use life::Life;
 
 const CAPACITY: u64 = 2;
 /// One position before the wrap.
@@ -48,11 +52,20 @@ pub(crate) fn lane_words(at: u64) -> LaneWords {
     }
 }
 
-/// Explores with at most `preemptions` forced switches of threads; without a bound if `None`.
-/// Says how many executions that were (`--nocapture` shows it).
+/// Explores with at most `preemptions` forced switches of threads; without a bound if `None`. A bound
+/// is raised by as many as `MODEL_PREEMPTIONS` says. Says how many executions that were
+/// (`--nocapture` shows it).
 pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) {
+    let executions = count_executions(preemptions, model);
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {executions} executions");
+}
+
+/// The same, without a word; returns how many executions there were.
+fn count_executions(preemptions: Option<usize>, model: impl Fn() + Sync + Send + 'static) -> u64 {
+    let more = std::env::var("MODEL_PREEMPTIONS").map_or(0, |more| more.parse().unwrap());
     let mut builder = Builder::new();
-    builder.preemption_bound = preemptions;
+    builder.preemption_bound = preemptions.map(|bound| bound + more);
     builder.max_branches = 10_000;
     let executions = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counter = Arc::clone(&executions);
@@ -60,8 +73,7 @@ pub(crate) fn explore(preemptions: Option<usize>, model: impl Fn() + Sync + Send
         counter.fetch_add(1, Ordering::Relaxed);
         model();
     });
-    let name = std::thread::current().name().unwrap_or_default().to_owned();
-    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
+    executions.load(Ordering::Relaxed)
 }
 
 /// One lane, its gates, and its slots in both kinds.
@@ -80,37 +92,54 @@ unsafe impl Sync for Memory {}
 // SAFETY: as above.
 unsafe impl Send for Memory {}
 
-/// Leads to the memory from any thread. Loom learns nothing from a plain `Arc`, so it hides nothing.
+/// Leads one participant to the memory. Loom learns nothing from a plain `Arc`, so it hides nothing.
 #[derive(Clone)]
-struct Lane(Arc<Memory>);
+struct Lane {
+    memory: Arc<Memory>,
+    life: Life,
+}
 
 impl Deref for Lane {
     type Target = LaneWords;
 
     fn deref(&self) -> &LaneWords {
-        &self.0.words
+        self.life.step();
+        &self.memory.words
     }
 }
 
 impl Gates for Lane {
     fn attached(&self) -> &AtomicU64 {
-        &self.0.attached
+        self.life.step();
+        &self.memory.attached
     }
 
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
-        self.0.cursors.get(consumer as usize)
+        self.life.step();
+        self.memory.cursors.get(consumer as usize)
     }
 }
 
 impl Lane {
     fn new() -> Self {
-        Self(Arc::new(Memory {
+        let memory = Arc::new(Memory {
             words: lane_words(ORIGIN),
             attached: AtomicU64::new(0),
             cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
             slots: (0..CAPACITY).map(|_| UnsafeCell::new(0)).collect(),
             copies: (0..CAPACITY).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
-        }))
+        });
+        Self { memory, life: Life::without_end() }
+    }
+
+    /// The same for a participant that will stop for ever.
+    fn mortal(&self, life: &Life) -> Self {
+        Self { memory: Arc::clone(&self.memory), life: life.clone() }
+    }
+
+    /// As `seat::recovery::clear_consumer` does.
+    fn clear_consumer(&self, number: u32) {
+        self.attached().fetch_and(!(1 << number), Ordering::Release);
     }
 
     fn slot(position: u64) -> usize {
@@ -135,8 +164,10 @@ impl Producer {
         let room = self.writer.has_room(count);
         for index in 0..if room { count } else { 0 } {
             let position = self.writer.head().wrapping_add(index);
+            self.lane.life.step();
             // SAFETY: loom proves that nobody else is at the slot.
-            self.lane.0.slots[Lane::slot(position)].with_mut(|slot| unsafe { *slot = position });
+            self.lane.memory.slots[Lane::slot(position)]
+                .with_mut(|slot| unsafe { *slot = position });
         }
         room
     }
@@ -158,7 +189,8 @@ impl Producer {
     fn store_words(&self, count: u64) {
         for index in 0..count {
             let position = self.writer.head().wrapping_add(index);
-            for word in &self.lane.0.copies[Lane::slot(position)] {
+            for word in &self.lane.memory.copies[Lane::slot(position)] {
+                self.lane.life.step();
                 word.store(position, Ordering::Relaxed);
             }
         }
@@ -181,19 +213,19 @@ struct Consumer {
 impl Consumer {
     /// One that was attached before the model begins.
     fn attached(lane: &Lane, number: u32) -> Self {
-        lane.0.attached.fetch_or(1 << number, Ordering::Relaxed);
+        lane.attached().fetch_or(1 << number, Ordering::Relaxed);
         Self { lane: lane.clone(), number, reader: LaneReader::new(lane.clone(), ORIGIN) }
     }
 
     /// One that joins at the oldest frame held, or at the head.
     fn join(lane: &Lane, number: u32, at_oldest: bool) -> Self {
-        let cursor = &lane.0.cursors[number as usize];
+        let cursor = lane.cursor(number).unwrap();
         let placed = join::place(cursor, lane, CAPACITY, ORIGIN);
-        let held = Joining::begin(&lane.0.attached, number).look(lane, CAPACITY, ORIGIN, placed);
+        let held = Joining::begin(lane.attached(), number).look(lane, CAPACITY, ORIGIN, placed);
         assert!(!is_before(held.head, held.oldest));
         let start = if at_oldest { held.oldest } else { held.head };
         let reader = LaneReader::new(lane.clone(), start);
-        reader.release(cursor);
+        reader.release(lane.cursor(number).unwrap());
         Self { lane: lane.clone(), number, reader }
     }
 
@@ -201,7 +233,7 @@ impl Consumer {
     fn poll(&mut self) -> u64 {
         let available = self.reader.available_gated(CAPACITY).unwrap();
         self.read(available);
-        self.reader.release(&self.lane.0.cursors[self.number as usize]);
+        self.reader.release(self.lane.cursor(self.number).unwrap());
         available
     }
 
@@ -209,16 +241,16 @@ impl Consumer {
     fn read(&mut self, frames: u64) {
         for _ in 0..frames {
             let position = self.reader.position();
+            self.lane.life.step();
             // SAFETY: loom proves that nobody writes the slot meanwhile.
-            let frame = self.lane.0.slots[Lane::slot(position)].with(|slot| unsafe { *slot });
+            let frame = self.lane.memory.slots[Lane::slot(position)].with(|slot| unsafe { *slot });
             assert_eq!(frame, position, "the frame of another position");
             self.reader.advance(1);
         }
     }
 
     fn leave(self) {
-        // As `seat::recovery::clear_consumer` does.
-        self.lane.0.attached.fetch_and(!(1 << self.number), Ordering::Release);
+        self.lane.clear_consumer(self.number);
     }
 }
 
@@ -427,7 +459,7 @@ fn tenant_of_a_lossless_lane_keeps_what_was_announced() {
 
 /// Copies the frame at `position` and says whether the copy is to be believed.
 fn copy(lane: &Lane, position: u64) -> bool {
-    let words = &lane.0.copies[Lane::slot(position)];
+    let words = &lane.memory.copies[Lane::slot(position)];
     let copied = [0, 1].map(|word: usize| words[word].load(Ordering::Relaxed));
     let whole = Check::after_copy(lane, CAPACITY).is_whole(position);
     if whole {

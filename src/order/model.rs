@@ -11,6 +11,8 @@
 
 #![allow(unsafe_code)] // reading and writing loom's cells
 
+mod crash;
+
 use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use super::reader::{Next, OrderReader, locate, recorded};
 use super::writer::{NotCommitted, OrderWriter, PATIENCE_MAX_NS, PATIENCE_NS};
 use super::{Laps, OrderWords, join, recover};
 use crate::lane::join::Joining;
+use crate::lane::model::life::Life;
 use crate::lane::model::{explore, lane_words};
 use crate::lane::reader::LaneReader;
 use crate::lane::writer::LaneWriter;
@@ -35,9 +38,10 @@ const CAPACITY: u64 = 2;
 /// One position, and one ticket, before the wrap.
 const ORIGIN: u64 = u64::MAX;
 
-/// A lane, its cursors, its slots and the tickets beside them.
+/// A lane, its cursors, its slots and the tickets beside them, and its producer's seat.
 struct LaneMemory {
     words: LaneWords,
+    seat: crash::Seat,
     cursors: [AtomicU64; 2],
     slots: Vec<UnsafeCell<u64>>,
     tickets: Vec<AtomicU64>,
@@ -63,28 +67,37 @@ unsafe impl Sync for Memory {}
 // SAFETY: as above.
 unsafe impl Send for Memory {}
 
-/// Leads to the bus from any thread. Loom learns nothing from a plain `Arc`, so it hides nothing.
+/// Leads one participant to the bus. Loom learns nothing from a plain `Arc`, so it hides nothing.
 #[derive(Clone)]
-struct Bus(Arc<Memory>);
+struct Bus {
+    memory: Arc<Memory>,
+    life: Life,
+}
 
 impl OrderWords for Bus {
     fn tail(&self) -> &AtomicU64 {
-        &self.0.tail
+        self.life.step();
+        &self.memory.tail
     }
     fn entries(&self) -> &[AtomicU64] {
-        &self.0.entries
+        self.life.step();
+        &self.memory.entries
     }
     fn attached(&self) -> &AtomicU64 {
-        &self.0.attached
+        self.life.step();
+        &self.memory.attached
     }
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
-        self.0.cursors.get(consumer as usize)
+        self.life.step();
+        self.memory.cursors.get(consumer as usize)
     }
     fn patience_ns(&self) -> &AtomicU64 {
-        &self.0.patience_ns
+        self.life.step();
+        &self.memory.patience_ns
     }
     fn punches(&self) -> &AtomicU64 {
-        &self.0.punches
+        self.life.step();
+        &self.memory.punches
     }
 }
 
@@ -97,7 +110,7 @@ struct Lane {
 
 impl Lane {
     fn memory(&self) -> &LaneMemory {
-        &self.bus.0.lanes[self.number]
+        &self.bus.memory.lanes[self.number]
     }
 }
 
@@ -105,16 +118,18 @@ impl Deref for Lane {
     type Target = LaneWords;
 
     fn deref(&self) -> &LaneWords {
+        self.bus.life.step();
         &self.memory().words
     }
 }
 
 impl Gates for Lane {
     fn attached(&self) -> &AtomicU64 {
-        &self.bus.0.attached
+        self.bus.attached()
     }
 
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
+        self.bus.life.step();
         self.memory().cursors.get(consumer as usize)
     }
 }
@@ -130,7 +145,7 @@ fn payload(lane: usize, position: u64) -> u64 {
 
 impl Bus {
     fn new(entries: usize) -> Self {
-        Self(Arc::new(Memory {
+        let memory = Arc::new(Memory {
             tail: AtomicU64::new(ORIGIN),
             entries: (0..entries).map(|_| AtomicU64::new(0)).collect(),
             attached: AtomicU64::new(0),
@@ -140,19 +155,26 @@ impl Bus {
             step: AtomicU64::new(0),
             lanes: std::array::from_fn(|_| LaneMemory {
                 words: lane_words(ORIGIN),
+                seat: crash::Seat::new(),
                 cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
                 slots: (0..CAPACITY).map(|_| UnsafeCell::new(0)).collect(),
                 tickets: (0..CAPACITY).map(|_| AtomicU64::new(0)).collect(),
             }),
-        }))
+        });
+        Self { memory, life: Life::without_end() }
+    }
+
+    /// The same for a participant that will stop for ever.
+    fn mortal(&self, life: &Life) -> Self {
+        Self { memory: Arc::clone(&self.memory), life: life.clone() }
     }
 
     fn laps(&self) -> Laps {
-        Laps::new(self.0.entries.len() as u64, ORIGIN)
+        Laps::new(self.memory.entries.len() as u64, ORIGIN)
     }
 
     fn step(&self) {
-        self.0.step.fetch_add(1, Ordering::Relaxed);
+        self.memory.step.fetch_add(1, Ordering::Relaxed);
     }
 
     fn lane(&self, number: usize) -> Lane {
@@ -194,6 +216,7 @@ impl Producer {
         for index in 0..if room { count } else { 0 } {
             let position = self.writer.head().wrapping_add(index);
             let frame = payload(self.lane.number, position);
+            self.lane.bus.life.step();
             // SAFETY: loom proves that nobody else is at the slot.
             self.lane.memory().slots[slot(position)].with_mut(|slot| unsafe { *slot = frame });
         }
@@ -202,6 +225,7 @@ impl Producer {
 
     /// Stores a ticket beside the first slot, and where recovery finds it.
     fn record(lane: &Lane, first: u64, ticket: u64) {
+        lane.bus.life.step();
         lane.memory().tickets[slot(first)].store(ticket, Ordering::Relaxed);
         lane.ticket.store(ticket, Ordering::Relaxed);
         lane.ticket_at.store(first, Ordering::Release);
@@ -226,7 +250,7 @@ impl Producer {
 
     /// Takes a ticket and dies, before or after having recorded it.
     fn die_with_ticket(self, recorded: bool) {
-        let ticket = self.lane.bus.0.tail.fetch_add(1, Ordering::Relaxed);
+        let ticket = self.lane.bus.memory.tail.fetch_add(1, Ordering::Relaxed);
         if recorded {
             Self::record(&self.lane, self.writer.head(), ticket);
         }
@@ -248,7 +272,7 @@ struct Consumer {
 impl Consumer {
     /// One that was attached before the model begins.
     fn attached(bus: &Bus, number: usize) -> Self {
-        bus.0.attached.fetch_or(1 << number, Ordering::Relaxed);
+        bus.memory.attached.fetch_or(1 << number, Ordering::Relaxed);
         Self {
             bus: bus.clone(),
             number,
@@ -259,17 +283,27 @@ impl Consumer {
         }
     }
 
+    /// From now on leads to the bus through `bus`.
+    fn leads_to(&mut self, bus: &Bus) {
+        self.bus = bus.clone();
+        self.reader = OrderReader::new(bus.clone(), bus.laps(), self.reader.position(), true);
+        let at = |lane: &LaneReader<Lane>| lane.position();
+        let positions: Vec<u64> = self.lanes.iter().map(at).collect();
+        let lanes = positions.into_iter().enumerate();
+        self.lanes = lanes.map(|(lane, at)| LaneReader::new(bus.lane(lane), at)).collect();
+    }
+
     /// One that joins at the oldest ticket held, or at the tail.
     fn join(bus: &Bus, number: usize, at_oldest: bool) -> Self {
         let bit = u32::try_from(number).unwrap();
         let placed = [0, 1].map(|lane: usize| {
-            let cursor = &bus.0.lanes[lane].cursors[number];
-            lane::join::place(cursor, &bus.lane(lane), CAPACITY, ORIGIN)
+            let lane = bus.lane(lane);
+            lane::join::place(Gates::cursor(&lane, bit).unwrap(), &lane, CAPACITY, ORIGIN)
         });
-        join::place(bus, bus.laps(), ORIGIN, &bus.0.cursors[number]);
-        let joining = Joining::begin(&bus.0.attached, bit);
+        join::place(bus, bus.laps(), ORIGIN, OrderWords::cursor(bus, bit).unwrap());
+        let joining = Joining::begin(bus.attached(), bit);
         let held = [0, 1].map(|lane| joining.look(&bus.lane(lane), CAPACITY, ORIGIN, placed[lane]));
-        let tail = bus.0.tail.load(Ordering::Relaxed);
+        let tail = bus.tail().load(Ordering::Relaxed);
         let oldest = join::oldest(bus.laps(), tail, ORIGIN);
         let target = if at_oldest { oldest } else { tail };
         let (ticket, back) = join::walk_back(bus, bus.laps(), &held, tail, target);
@@ -283,11 +317,21 @@ impl Consumer {
             clock: Cell::new(0),
             seen: Vec::new(),
         };
-        consumer.reader.release(&bus.0.cursors[number]);
-        for (lane, memory) in consumer.lanes.iter().zip(&bus.0.lanes) {
-            lane.release(&memory.cursors[number]);
-        }
+        consumer.release_order();
+        (0..LANES).for_each(|lane| consumer.release_lane(lane));
         consumer
+    }
+
+    /// Stores the cursor of a lane.
+    fn release_lane(&self, lane: usize) {
+        let number = u32::try_from(self.number).unwrap();
+        self.lanes[lane].release(Gates::cursor(&self.bus.lane(lane), number).unwrap());
+    }
+
+    /// Stores the order cursor.
+    fn release_order(&self) {
+        let number = u32::try_from(self.number).unwrap();
+        self.reader.release(OrderWords::cursor(&self.bus, number).unwrap());
     }
 
     /// Everything is read: what stands below the heads was ordered before this consumer's start.
@@ -296,10 +340,10 @@ impl Consumer {
         if self.reader.next(|| 0) != Next::Empty {
             return;
         }
-        for ((lane, memory), head) in self.lanes.iter_mut().zip(&self.bus.0.lanes).zip(heads) {
-            if is_before(lane.position(), head) {
-                lane.jump(head);
-                lane.release(&memory.cursors[self.number]);
+        for (number, head) in heads.into_iter().enumerate() {
+            if is_before(self.lanes[number].position(), head) {
+                self.lanes[number].jump(head);
+                self.release_lane(number);
             }
         }
     }
@@ -316,7 +360,7 @@ impl Consumer {
                 }
                 // Tombs may have been passed; their entries may be wanted.
                 Next::Hole | Next::Empty => {
-                    self.reader.release(&self.bus.0.cursors[self.number]);
+                    self.release_order();
                 }
                 Next::Lapped => panic!("an entry was overwritten before it was passed"),
             }
@@ -326,7 +370,7 @@ impl Consumer {
 
     fn read(&mut self, ticket: u64, number: usize, count: u64) {
         let lane = &mut self.lanes[number];
-        let memory = self.bus.0.lanes.get(number).unwrap();
+        let memory = &self.bus.memory.lanes[number];
         let position = lane.position();
         if recorded(&memory.tickets, position & (CAPACITY - 1)) != Some(ticket) {
             let found = locate(&memory.tickets, position, CAPACITY, ticket);
@@ -334,6 +378,7 @@ impl Consumer {
         }
         for _ in 0..count {
             let position = lane.position();
+            self.bus.life.step();
             // SAFETY: loom proves that nobody writes the slot meanwhile.
             let frame = memory.slots[slot(position)].with(|slot| unsafe { *slot });
             assert_eq!(frame, payload(number, position), "the frame of another position");
@@ -341,15 +386,23 @@ impl Consumer {
             lane.advance(1);
         }
         self.reader.passed();
-        lane.release(&memory.cursors[self.number]);
-        self.reader.release(&self.bus.0.cursors[self.number]);
+        self.release_lane(number);
+        self.release_order();
+    }
+
+    /// Reads the rest, when nobody else runs any more. Each hole on the way takes a poll or two.
+    fn drain(&mut self) {
+        let tail = self.bus.tail().load(Ordering::Relaxed);
+        for _ in 0..2 * tail.wrapping_sub(ORIGIN) {
+            self.poll();
+        }
+        assert_eq!(self.reader.position(), tail);
+        self.settle();
     }
 
     /// Reads the rest, when nobody else runs any more; returns everything seen.
     fn end(mut self) -> Vec<(usize, u64)> {
-        while self.poll() {}
-        self.settle();
-        assert_eq!(self.reader.position(), self.bus.0.tail.load(Ordering::Relaxed));
+        self.drain();
         self.seen
     }
 }
@@ -615,10 +668,10 @@ fn joiner_at_oldest_starts_after_what_credit_may_overwrite() {
     explore(Some(3), || {
         // Long enough for a credit of two tickets, and full of tombs, which no lane has to hold.
         let bus = Bus::new(8);
-        for entry in &bus.0.entries {
+        for entry in &bus.memory.entries {
             entry.store(Entry::tomb(1).word(), Ordering::Relaxed);
         }
-        bus.0.tail.store(ORIGIN.wrapping_add(8), Ordering::Relaxed);
+        bus.memory.tail.store(ORIGIN.wrapping_add(8), Ordering::Relaxed);
         let mut producer = Producer::new(&bus, 1);
         assert!(producer.write(2));
         let thread = thread::spawn(move || {
@@ -632,60 +685,6 @@ fn joiner_at_oldest_starts_after_what_credit_may_overwrite() {
         let producer = thread.join().unwrap();
         assert_joined(&joiner.end(), &[producer]);
     });
-}
-
-/// A producer dies `after` so many steps; its lane is recovered and let again, all while an
-/// impatient consumer reads.
-fn death_and_succession(after: u32) {
-    let bus = Bus::new(4);
-    let mut consumer = Consumer::attached(&bus, 0);
-    let mut dead = Producer::new(&bus, 0);
-    let thread = thread::spawn({
-        let bus = bus.clone();
-        move || {
-            assert!(dead.write(1));
-            let committed = after >= 2;
-            match after {
-                0 => dead.die_with_ticket(false),
-                1 => dead.die_with_ticket(true),
-                2 => drop(dead.order(1)),
-                _ => {
-                    dead.order(1).unwrap();
-                    dead.writer.publish(1);
-                }
-            }
-            let head = bus.recover(0);
-            assert_eq!(head, ORIGIN.wrapping_add(u64::from(committed)));
-            // Recovery that is cut short is begun anew.
-            assert_eq!(bus.recover(0), head);
-            let mut tenant = Producer::new(&bus, 0);
-            assert!(tenant.try_publish(1));
-            tenant.writer.head()
-        }
-    });
-    consumer.poll();
-    let head = thread.join().unwrap();
-    assert_complete(&consumer.end(), 0, head);
-}
-
-#[test]
-fn lane_of_a_producer_that_died_with_a_ticket_goes_on() {
-    explore(None, || death_and_succession(0));
-}
-
-#[test]
-fn lane_of_a_producer_that_died_with_a_recorded_ticket_goes_on() {
-    explore(None, || death_and_succession(1));
-}
-
-#[test]
-fn run_committed_by_a_producer_that_died_is_seen_once() {
-    explore(None, || death_and_succession(2));
-}
-
-#[test]
-fn run_published_by_a_producer_that_died_is_seen_once() {
-    explore(None, || death_and_succession(3));
 }
 
 /// A producer that has committed the first ticket of a ring of one entry, and died of it.
@@ -727,7 +726,7 @@ fn run_of_a_dead_producer_is_known_when_its_entry_was_punched() {
         // One that started behind the run, and so knows nothing of it, punches the next ticket.
         let mut later = Consumer::attached(&bus, 1);
         later.reader.passed();
-        later.reader.release(&bus.0.cursors[1]);
+        later.reader.release(&bus.memory.cursors[1]);
         Producer::new(&bus, 1).die_with_ticket(true);
         let reading = thread::spawn(move || {
             consumer.poll();
