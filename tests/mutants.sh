@@ -94,6 +94,7 @@ writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
+lcrash=src/lane/model/crash.rs ocrash=src/order/model/crash.rs
 
 # Lane: handing over.
 mutant head-store-relaxed $writer 's/(head\.store\(self\.head, Ordering::)Release/$1Relaxed/' lane::model::frames
@@ -151,6 +152,18 @@ mutant recovery-entry-relaxed $recover 's/(slot\.load\(Ordering::)Acquire/$1Rela
 mutant order-cursor-store-relaxed $oreader 's/(cursor\.store\(self\.next, Ordering::)Release/$1Relaxed/' order::model::run_of
 mutant order-cursor-load-relaxed $omod 's/(cursor\.load\(Ordering::)Acquire/$1Relaxed/' order::model::run_of
 mutant punch-cas-relaxed $oreader 's/(compare_exchange\(old, tomb, Ordering::)Release/$1Relaxed/' order::model::run_of
+
+# Deaths at every step, and who puts in order what they left.
+mutant overwrite-unannounced-at-first $lmodel 's/self\.writer\.overwrite\(count\);(\s+)self\.store_words\(count\);/self.store_words(count);$1self.writer.overwrite(count);/' lane::model::crash::copy
+mutant announced-is-forgotten-in-death $writer 's/later\(words\.reserve\.load\(Ordering::Relaxed\), head\)/head/' lane::model::crash
+mutant consumer-uncleared $lcrash 's/lane\.clear_consumer\(0\);//' lane::model::crash
+mutant record-after-commit $owriter 's/record\(ticket\);.*?if self\.decide\(ticket, count\) \{/if self.decide(ticket, count) { record(ticket);/s' order::model::crash
+mutant head-before-commit $omodel 's/let result = self\.order\.commit/lane.head.store(first.wrapping_add(count), Ordering::Release);\n        let result = self.order.commit/' order::model::crash
+mutant lane-cursor-after-order-cursor $omodel 's/self\.release_lane\(number\);(\s+)self\.release_order\(\);/self.release_order();$1self.release_lane(number);/' order::model::run_of
+mutant reclaim-looks-once $ocrash 's/let dead = self\.seat\(number\)\.is_taken\(\);/let dead = true;/' order::model::crash::seat
+mutant reclaim-frees-first $ocrash 's/self\.recover\(number\);(\s+)(self\.seat\(number\)\.state\.store\(0, Ordering::Release\);)/$2$1self.recover(number);/' order::model::crash::recoverer
+mutant lock-by-store $ocrash 's/self\.lock\.compare_exchange\(0, holder, Ordering::Acquire, Ordering::Relaxed\)\.is_ok\(\)/{ self.lock.store(holder, Ordering::Release); true }/' order::model::crash::seat
+mutant take-unrecovered $ocrash 's/if self\.seat\(number\)\.is_taken\(\) \{/if false {/' order::model::crash::recoverer
 
 # Sleeping: the fences stand in the model, since the real ones are the kernel's.
 mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper

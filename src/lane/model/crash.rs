@@ -32,8 +32,8 @@ fn batches_of_a_producer_that_dies_anywhere_are_seen_whole_and_its_lane_goes_on(
     });
 }
 
-/// A consumer, attached or joining, dies; its seat is recovered and let again, all while a producer
-/// publishes. The newcomer is as safe as if nobody had sat there.
+/// A consumer, attached or joining, dies; its seat is recovered, and a newcomer comes, all while a
+/// producer publishes. The newcomer is as safe as if nobody had sat there.
 fn death_and_newcomer(life: &Life, joins: bool) {
     let lane = Lane::new();
     let mut producer = Producer::new(&lane);
@@ -53,7 +53,8 @@ fn death_and_newcomer(life: &Life, joins: bool) {
             consumer.poll();
         });
         lane.clear_consumer(0);
-        let mut newcomer = Consumer::join(&lane, 0, true);
+        // In the seat that was recovered, or beside it.
+        let mut newcomer = Consumer::join(&lane, u32::from(!joins), true);
         newcomer.poll();
         newcomer
     });
