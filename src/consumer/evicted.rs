@@ -1,12 +1,13 @@
 //! A consumer that lost its place: how it finds out, and what it says.
 //!
 //! On a bus that evicts, producers go on whenever they have decided to, so a frame is copied and the
-//! copy checked (`lane::lossy`); one that is not whole was taken from this consumer. On any other bus
+//! copy checked (`lane::lossy`); one that may not be whole was taken from this consumer, if it was
+//! evicted. If it was not, it is whole: only an announcement was in its way. On any other bus
 //! the consumer reads in place, is only asked to leave, and gates until it has read the word.
 
 use super::engine::Engine;
 use crate::error::PollError;
-use crate::run;
+use crate::run::{self, Run};
 use crate::seat::recovery;
 
 impl Engine {
@@ -43,15 +44,25 @@ impl Engine {
     }
 
     /// Starts a run of `count` frames that this consumer gates, unless it was evicted, by copying
-    /// them. A copy that is not whole is of a producer that does not wait for this consumer.
+    /// them.
     pub(super) fn copy_gated(&mut self, index: usize, count: u64) -> Result<bool, PollError> {
         let Some(lane) = self.lanes.get_mut(index) else {
             return Ok(false);
         };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let (reader, buffer) = (&mut lane.reader, &mut self.buffer);
+        let position = reader.position();
         let (run, torn) = run::copy_known(number, reader, &lane.data, self.capacity, count, buffer);
         if torn > 0 {
+            // A producer that announced, and only then found this consumer joining, does not write
+            // what it announced. Whoever overwrote a word copied above had seen the eviction before
+            // its SeqCst fence in `LaneWriter::renew`; with the acquire fence of the check, this
+            // look sees it too.
+            if !self.seat.is_evicted() {
+                reader.jump(position);
+                self.run = Run::in_place(number, position, count);
+                return Ok(true);
+            }
             self.count_torn(index, torn);
             return Err(PollError::Corrupt { lane: number });
         }

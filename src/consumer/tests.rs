@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::layout::geometry::Geometry;
-use crate::options::Topology;
+use crate::options::{Start, Topology};
 use crate::producer::Producer;
 use crate::regions::{Regions, View};
 use crate::shm::segment::Segment;
@@ -74,4 +74,27 @@ fn slot_that_was_never_written_shows_no_ticket_that_anybody_takes() {
     publish(&mut producer, 4);
     let slot = origin.wrapping_add(3) & (shape.capacity - 1);
     assert_eq!(ticket(slot), 0);
+}
+
+#[test]
+fn joiner_believes_what_it_gates_although_a_producer_had_announced_more() {
+    for topology in [Topology::Lanes, Topology::Ordered] {
+        let name = format!("t-{}-{topology}-ahead", std::process::id());
+        let _guard = Guard(name.clone());
+        let options =
+            Bus::options().topology(topology).lanes(1).capacity_frames(4).evict_lag_frames(4);
+        let bus = options.create(&name).unwrap();
+        let mut producer = bus.producer().attach().unwrap();
+        publish(&mut producer, 4);
+        let mut consumer = bus.consumer().start(Start::Oldest).attach().unwrap();
+        // The producer was about to announce one frame more when this consumer joined; it finds it
+        // at its second look and does not write, but the announcement stays.
+        let words = regions(&bus).lane(0).unwrap();
+        words.reserve.store(words.head.load(Ordering::Relaxed) + 1, Ordering::Release);
+        for position in 0..4 {
+            let frame = consumer.poll().unwrap().expect("a frame that it gates");
+            assert_eq!(frame.position(), position, "{topology}");
+        }
+        assert_eq!((consumer.lost(), bus.stat().corruptions), (0, 0), "{topology}");
+    }
 }

@@ -9,8 +9,8 @@
 //! | loads the seat's state: taken, epoch e | |
 //! | sees that it gates, and where | |
 //! | CAS of the state, from (e, taken) to (e, evicted) | copies frames |
-//! | skips its cursor from now on, announces in `reserve`, overwrites | looks at `reserve`: the copy is good, or it was evicted |
-//! | | sees its state: says how many frames it did not get |
+//! | skips its cursor from now on, announces in `reserve`, overwrites | looks at `reserve`: the copy is good, or it may not be |
+//! | | looks at its state: not evicted, and the copy is good; evicted, and it says how many frames it did not get |
 //!
 //! The state is loaded first. If its bit is seen set after that, the bit is this tenancy's, since the
 //! tenant before cleared its own before it gave the seat back; so the cursor is this tenancy's too,
