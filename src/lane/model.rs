@@ -165,9 +165,9 @@ impl Producer {
         for index in 0..if room { count } else { 0 } {
             let position = self.writer.head().wrapping_add(index);
             self.lane.life.step();
+            let slot = &self.lane.memory.slots[Lane::slot(position)];
             // SAFETY: loom proves that nobody else is at the slot.
-            self.lane.memory.slots[Lane::slot(position)]
-                .with_mut(|slot| unsafe { *slot = position });
+            slot.with_mut(|slot| unsafe { *slot = position });
         }
         room
     }

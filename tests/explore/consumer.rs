@@ -275,28 +275,24 @@ impl Bus {
         match own.next {
             Reading::HoleBits => {
                 (own.look, own.gate) = (state.attached, own.ticket + self.setup.entries);
-                self.look_on_at_hole(own);
+                Self::look_on_at_hole(own);
                 "looks who is attached"
             }
-            Reading::HoleSeat => {
-                let (consumer, rest) = lowest(own.look);
-                if self.is_evicted(state, consumer) {
-                    own.look = rest;
-                    self.look_on_at_hole(own);
-                } else {
-                    own.next = Reading::HoleCursor;
-                }
-                "looks whether a consumer is evicted"
-            }
             Reading::HoleCursor => {
-                let (consumer, rest) = lowest(own.look);
-                if !self.is(Mutant::PunchUngated) {
-                    let passed = state.order_cursors[consumer];
-                    own.gate = own.gate.min(passed + self.setup.entries);
+                let (consumer, _) = lowest(own.look);
+                own.allowed = state.order_cursors[consumer] + self.setup.entries;
+                if self.is(Mutant::PunchUngated) {
+                    own.allowed = own.gate;
                 }
-                own.look = rest;
-                self.look_on_at_hole(own);
+                own.next = Reading::HoleSeat;
+                if !self.setup.evicting {
+                    self.heed_at_hole(state, own);
+                }
                 "looks at an order cursor"
+            }
+            Reading::HoleSeat => {
+                self.heed_at_hole(state, own);
+                "looks whether a consumer is evicted"
             }
             _ => {
                 let live = Self::is_live(state, own.ticket);
@@ -312,10 +308,19 @@ impl Bus {
         }
     }
 
-    fn look_on_at_hole(&self, own: &mut Consumer) {
+    /// Heeds the cursor in hand, unless its consumer is evicted, and goes on.
+    fn heed_at_hole(&self, state: &State, own: &mut Consumer) {
+        let (consumer, rest) = lowest(own.look);
+        if !self.is_evicted(state, consumer) {
+            own.gate = own.gate.min(own.allowed);
+        }
+        (own.look, own.allowed) = (rest, 0);
+        Self::look_on_at_hole(own);
+    }
+
+    fn look_on_at_hole(own: &mut Consumer) {
         if own.look != 0 {
-            let evicting = self.setup.evicting;
-            own.next = if evicting { Reading::HoleSeat } else { Reading::HoleCursor };
+            own.next = Reading::HoleCursor;
             return;
         }
         let free = own.ticket < own.gate;

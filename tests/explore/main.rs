@@ -21,9 +21,8 @@
 //! * Patience is over at any time, but a ticket whose producer is about to commit it is punched only
 //!   as often as the setup says, since that could go on for ever.
 //! * Sleeping, closing, `reject`, timestamps and lossy buses. (Loom has lossy lanes.)
-//! * The evicting bus is as it was decided on: the evictor swaps the seat's state from the epoch it
-//!   looked at; a gate skips a seat that says evicted; consumers copy, and believe a copy if
-//!   `reserve` says that its slot was not announced or their seat says that they still gate.
+//! * Who evicts does so at any time, lag or none, and is a process of its own; in the library it is a
+//!   producer that is held up.
 //!
 //! **What must hold.** Nobody who is attached, alive and not evicted misses, repeats or reorders a
 //! committed frame, sees one that was not committed or part of a batch, or has a slot or an entry

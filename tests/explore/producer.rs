@@ -107,24 +107,23 @@ impl Bus {
                 self.look_on(state, own, lane, wanted);
                 "looks who is attached"
             }
-            Producing::Seat => {
-                let (consumer, rest) = lowest(own.look);
-                if self.is_evicted(state, consumer) {
-                    own.look = rest;
-                    self.look_on(state, own, lane, wanted);
-                } else {
-                    own.next = Producing::Cursor;
-                }
-                "looks whether a consumer is evicted"
-            }
             Producing::Cursor => {
-                let (consumer, rest) = lowest(own.look);
-                if !self.is(Mutant::GateUnread) {
-                    own.gate = own.gate.min(state.cursors[consumer][lane] + CAPACITY);
+                let (consumer, _) = lowest(own.look);
+                own.allowed = state.cursors[consumer][lane] + CAPACITY;
+                if self.is(Mutant::GateUnread) {
+                    own.allowed = own.gate;
                 }
-                own.look = rest;
-                self.look_on(state, own, lane, wanted);
+                own.next = Producing::Seat;
+                if !self.setup.evicting {
+                    self.heed(state, own);
+                    self.look_on(state, own, lane, wanted);
+                }
                 "looks at a cursor"
+            }
+            Producing::Seat => {
+                self.heed(state, own);
+                self.look_on(state, own, lane, wanted);
+                "looks whether a consumer is evicted"
             }
             Producing::TakeBack => {
                 state.lanes[lane].reserve = own.announced;
@@ -147,11 +146,19 @@ impl Bus {
         })
     }
 
+    /// Heeds the cursor in hand, unless its consumer is evicted.
+    fn heed(&self, state: &State, own: &mut Producer) {
+        let (consumer, rest) = lowest(own.look);
+        if !self.is_evicted(state, consumer) {
+            own.gate = own.gate.min(own.allowed);
+        }
+        (own.look, own.allowed) = (rest, 0);
+    }
+
     /// What comes after a look at one consumer, for room in the lane.
     fn look_on(&self, state: &State, own: &mut Producer, lane: usize, wanted: u8) {
         if own.look != 0 {
-            let evicting = self.setup.evicting;
-            own.next = if evicting { Producing::Seat } else { Producing::Cursor };
+            own.next = Producing::Cursor;
             return;
         }
         self.settle_room(state, own, lane, wanted);
@@ -282,33 +289,30 @@ impl Bus {
                 self.look_on_in_order(own);
                 "looks who is attached"
             }
-            Producing::OrderSeat => {
-                let (consumer, rest) = lowest(own.look);
-                if self.is_evicted(state, consumer) {
-                    own.look = rest;
-                    self.look_on_in_order(own);
-                } else {
-                    own.next = Producing::OrderCursor;
+            Producing::OrderCursor => {
+                let (consumer, _) = lowest(own.look);
+                own.allowed = state.order_cursors[consumer] + self.setup.entries;
+                if self.is(Mutant::ReuseUngated) {
+                    own.allowed = own.gate;
                 }
-                "looks whether a consumer is evicted"
+                own.next = Producing::OrderSeat;
+                if !self.setup.evicting {
+                    self.heed(state, own);
+                    self.look_on_in_order(own);
+                }
+                "looks at an order cursor"
             }
             _ => {
-                let (consumer, rest) = lowest(own.look);
-                if !self.is(Mutant::ReuseUngated) {
-                    let passed = state.order_cursors[consumer];
-                    own.gate = own.gate.min(passed + self.setup.entries);
-                }
-                own.look = rest;
+                self.heed(state, own);
                 self.look_on_in_order(own);
-                "looks at an order cursor"
+                "looks whether a consumer is evicted"
             }
         }
     }
 
     fn look_on_in_order(&self, own: &mut Producer) {
         if own.look != 0 {
-            let evicting = self.setup.evicting;
-            own.next = if evicting { Producing::OrderSeat } else { Producing::OrderCursor };
+            own.next = Producing::OrderCursor;
             return;
         }
         let credit = own.ticket + (self.setup.entries / 4).max(1);

@@ -126,7 +126,9 @@ pub struct Producer {
     /// Consumers still to be looked at, and the gate found so far.
     pub look: u8,
     pub gate: u8,
-    /// Frames of the present batch that are written; pieces of it that are published.
+    /// What the cursor of the one in hand allows, if its seat does not say that it is evicted.
+    pub allowed: u8,
+    /// Frames of the present batch that are written.
     pub written: u8,
     pub ticket: u8,
     /// Tickets before this may be committed.
@@ -187,6 +189,8 @@ pub struct Consumer {
     pub ticket: u8,
     pub look: u8,
     pub gate: u8,
+    /// What the cursor of the one in hand allows, if its seat does not say that it is evicted.
+    pub allowed: u8,
     pub old: Entry,
     /// Heads that were seen before the order was found to be empty.
     pub heads: [u8; LANES],
