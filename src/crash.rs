@@ -93,6 +93,8 @@ mod armed {
         BitsCleared = "bits-cleared",
         /// Who leaves has freed the seat and holds its lock.
         SeatFreed = "seat-freed",
+        /// A dead consumer is declared dead and still has its seat.
+        DeathDeclared = "death-declared",
         /// A recoverer has taken a dead one's lock and done nothing.
         RecoveryBegun = "recovery-begun",
         /// A recoverer has settled a lane and cleared nothing.

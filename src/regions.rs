@@ -10,10 +10,12 @@
 //! | observer, statistics | r | r | r | r | r |
 
 mod evict;
+mod standings;
 
 use std::sync::Arc;
 
 pub(crate) use evict::Eviction;
+pub(crate) use standings::{Standings, bury};
 
 use crate::error::Error;
 use crate::lane::Gates;
@@ -81,6 +83,7 @@ pub(crate) struct Regions {
     /// Every mapping of these regions.
     health: Health,
     entries: SharedArray,
+    standings: Standings,
     eviction: Option<Eviction>,
 }
 
@@ -117,6 +120,7 @@ impl Regions {
             bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
             health: Health([&control, &cursors, &heads, &order].map(Arc::clone).to_vec()),
+            standings: Standings::of(&control, &geometry).ok_or_else(outside)?,
             control,
             heads,
             entries: SharedArray::at(&order, 0, geometry.order_capacity).ok_or_else(outside)?,
@@ -124,7 +128,7 @@ impl Regions {
         };
         // Who only looks cannot evict, and asks the seats by itself who was.
         if let Some(rule) = header.evict {
-            regions.eviction = Some(Eviction::of(&regions, rule).ok_or_else(outside)?);
+            regions.eviction = Some(Eviction::of(&regions, rule));
         }
         Ok(regions)
     }
@@ -163,6 +167,7 @@ impl Regions {
         LaneGates {
             words: self.words.clone(),
             cursors: self.cursors.clone(),
+            standings: self.standings.clone(),
             eviction: self.eviction.clone(),
             producer: self.seat(Role::Producer, lane),
             health: self.health.clone(),
@@ -182,7 +187,8 @@ impl Regions {
 
     /// Whether a consumer gates nobody any more although it has not left yet.
     pub(crate) fn is_let_go(&self, consumer: u32) -> bool {
-        self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
+        self.standings.is_dead(consumer)
+            || self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
     }
 
     /// Tells the holder of a seat to leave. `false`: there is none, or it was told before.
@@ -217,6 +223,7 @@ impl Regions {
         OrderMemory {
             words: self.words.clone(),
             cursors: self.cursors.clone(),
+            standings: self.standings.clone(),
             eviction: self.eviction.clone(),
             entries: self.entries.clone(),
         }
@@ -356,6 +363,7 @@ fn note_change(bells: &ControlWords) {
 pub(crate) struct LaneGates {
     words: Shared<ControlWords>,
     cursors: Cursors,
+    standings: Standings,
     eviction: Option<Eviction>,
     /// The seat of the lane's producer.
     producer: Option<Shared<SeatWords>>,
@@ -386,7 +394,8 @@ impl Gates for LaneGates {
     }
 
     fn lets_go(&self, consumer: u32, head: u64) -> bool {
-        self.eviction.as_ref().is_some_and(|evict| evict.lets_go(consumer, self.lane, head))
+        self.standings.is_dead(consumer)
+            || self.eviction.as_ref().is_some_and(|evict| evict.lets_go(consumer, self.lane, head))
     }
 
     fn is_closed(&self) -> bool {
@@ -405,6 +414,7 @@ impl Gates for LaneGates {
 pub(crate) struct OrderMemory {
     words: Shared<ControlWords>,
     cursors: Cursors,
+    standings: Standings,
     eviction: Option<Eviction>,
     entries: SharedArray,
 }
@@ -428,8 +438,9 @@ impl OrderWords for OrderMemory {
         Some(&self.cursors.row(consumer)?.words.order_cursor)
     }
 
-    fn is_evicted(&self, consumer: u32) -> bool {
-        self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
+    fn lets_go(&self, consumer: u32) -> bool {
+        self.standings.is_dead(consumer)
+            || self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
     }
 
     fn patience_ns(&self) -> &AtomicU64 {

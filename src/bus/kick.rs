@@ -20,8 +20,11 @@ pub(super) fn kick(segment: &Segment, pid: u32) -> Result<Vec<Kicked>, Error> {
     for role in [Role::Producer, Role::Consumer] {
         let all = seat::participants(&segment, &regions, role);
         for participant in all.into_iter().filter(|participant| participant.pid == pid) {
-            regions.evict(role, participant.seat);
-            wake(&regions, role, participant.seat);
+            // The dead are given back, not told.
+            if participant.alive {
+                regions.evict(role, participant.seat);
+                wake(&regions, role, participant.seat);
+            }
             let at_once = role == Role::Consumer && regions.is_let_go(participant.seat);
             kicked.push(Kicked { participant, at_once });
         }

@@ -41,8 +41,8 @@ pub(crate) trait Gates {
     /// A consumer's cursor on this lane. `None` for a consumer that the bus does not have.
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64>;
 
-    /// Whether a consumer no longer counts, evicted before or just now for being too far behind
-    /// `head`. Asked only where the cursors are looked at anyway; never so unless the bus evicts.
+    /// Whether a consumer no longer counts: it is dead, or it was evicted, before or just now for
+    /// being too far behind `head`. Asked only where the cursors are looked at anyway.
     fn lets_go(&self, _consumer: u32, _head: u64) -> bool {
         false
     }

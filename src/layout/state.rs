@@ -12,6 +12,7 @@
 //! | 0 free | the lock's holder | nobody's |
 //! | 1 taken | the lock's holder | somebody's |
 //! | 2 evicted | anybody, by a CAS from "taken" of the same epoch | its holder is to leave |
+//! | 3 dead | whoever found the lock free, by a CAS from the others of the same epoch | its holder is no more |
 //!
 //! The epoch makes the CAS safe: whoever evicts decides about the tenancy that it looked at, and a
 //! newcomer in the same seat is out of its reach.
@@ -21,6 +22,7 @@ const STANDING_MASK: u64 = 0xff;
 const FREE: u64 = 0;
 const TAKEN: u64 = 1;
 const EVICTED: u64 = 2;
+const DEAD: u64 = 3;
 
 /// A seat's state, as it was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,11 @@ impl SeatState {
         self.0 & STANDING_MASK == EVICTED
     }
 
+    /// Whether its holder is known to be no more.
+    pub(crate) const fn is_dead(self) -> bool {
+        self.0 & STANDING_MASK == DEAD
+    }
+
     /// The next tenancy.
     pub(crate) const fn sat(self) -> Self {
         Self(self.epoch().wrapping_add(1) << EPOCH_SHIFT | TAKEN)
@@ -61,6 +68,15 @@ impl SeatState {
     /// The end of this tenancy.
     pub(crate) const fn freed(self) -> Self {
         Self(self.epoch() << EPOCH_SHIFT | FREE)
+    }
+
+    /// This tenancy, whose holder is no more; `None` when there was none, or that is known.
+    pub(crate) const fn died(self) -> Option<Self> {
+        if self.is_taken() && !self.is_dead() {
+            Some(Self(self.epoch() << EPOCH_SHIFT | DEAD))
+        } else {
+            None
+        }
     }
 
     /// This tenancy, told to leave; `None` when there is nobody to tell, or it was told.
@@ -86,6 +102,10 @@ mod tests {
         let evicted = taken.evicted().unwrap();
         assert_eq!((evicted.epoch(), evicted.is_taken(), evicted.is_evicted()), (8, true, true));
         assert_eq!(evicted.evicted(), None);
+        let dead = evicted.died().unwrap();
+        assert_eq!((dead.epoch(), dead.is_taken(), dead.is_dead()), (8, true, true));
+        assert_eq!((dead.died(), dead.evicted(), free.died()), (None, None, None));
+        assert_eq!(taken.died(), Some(dead));
         assert_eq!(evicted.freed(), taken.freed());
         assert_ne!(evicted.freed().sat(), taken);
     }

@@ -58,8 +58,8 @@ pub(crate) trait OrderWords {
     fn attached(&self) -> &AtomicU64;
     /// A consumer's order cursor: it has passed every ticket before this.
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64>;
-    /// Whether a consumer was evicted and no longer counts.
-    fn is_evicted(&self, _consumer: u32) -> bool {
+    /// Whether a consumer no longer counts: it is dead, or was evicted.
+    fn lets_go(&self, _consumer: u32) -> bool {
         false
     }
     /// How long a hole is waited for, in nanoseconds.
@@ -121,7 +121,7 @@ fn gate(words: &impl OrderWords, laps: Laps, ticket: u64) -> u64 {
         // consumer's look at the entry comes before its reuse, and what it stored before (its
         // lanes' cursors) is visible to whoever acquires the entry that is set next.
         let cursor = cursor.load(Ordering::Acquire);
-        if words.is_evicted(consumer) {
+        if words.lets_go(consumer) {
             continue;
         }
         gate = earlier(gate, cursor.wrapping_add(entries));

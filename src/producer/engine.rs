@@ -492,7 +492,14 @@ impl Engine {
             let byte = seat::byte(Role::Consumer, consumer);
             lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
         };
-        if bits(attached).any(dead) {
+        let mut any = false;
+        for consumer in bits(attached).filter(|&consumer| dead(consumer)) {
+            any = true;
+            if let Some(words) = self.regions.seat(Role::Consumer, consumer) {
+                recovery::declare(&self.segment, Role::Consumer, consumer, &words);
+            }
+        }
+        if any {
             // Somebody else may be faster, or this user may lack the right: either way the next
             // look at the cursors tells.
             let _reclaimed = recovery::reclaim(&self.segment);

@@ -16,14 +16,11 @@
 //! tenant before cleared its own before it gave the seat back; so the cursor is this tenancy's too,
 //! and the CAS fails for any other.
 
-use std::sync::Arc;
-
-use super::{Cursors, Regions};
+use super::{Cursors, Regions, Standings};
 use crate::crash::crash_point;
 use crate::layout::header::Evict;
 use crate::layout::state::SeatState;
 use crate::layout::words::{ControlWords, SeatWords};
-use crate::participant::Role;
 use crate::shm::mapping::Shared;
 use crate::sync::Ordering;
 
@@ -33,28 +30,21 @@ pub(crate) struct Eviction {
     pub(crate) rule: Evict,
     words: Shared<ControlWords>,
     bells: Shared<ControlWords>,
-    seats: Arc<[Shared<SeatWords>]>,
+    standings: Standings,
     cursors: Cursors,
 }
 
 impl Eviction {
     /// For a bus whose header has a rule.
-    pub(super) fn of(regions: &Regions, rule: Evict) -> Option<Self> {
-        let seats = (0..regions.seats(Role::Consumer))
-            .map(|seat| regions.seat(Role::Consumer, seat))
-            .collect::<Option<_>>()?;
+    pub(super) fn of(regions: &Regions, rule: Evict) -> Self {
         let (words, bells) = (regions.words.clone(), regions.bells.clone());
-        Some(Self { rule, words, bells, seats, cursors: regions.cursors.clone() })
+        let (standings, cursors) = (regions.standings.clone(), regions.cursors.clone());
+        Self { rule, words, bells, standings, cursors }
     }
 
     /// A consumer's state now; one that the bus does not have is nobody's.
     pub(crate) fn state(&self, consumer: u32) -> SeatState {
-        let seat = usize::try_from(consumer).ok().and_then(|index| self.seats.get(index));
-        // ORDERING: acquire, pairs with the release in `seat::sit` and with the CAS in `evict`:
-        // what is seen of the bits and cursors after this belongs to this tenancy or a later one.
-        seat.map_or(SeatState::from_word(0), |seat| {
-            SeatState::from_word(seat.state.load(Ordering::Acquire))
-        })
+        self.standings.state(consumer)
     }
 
     /// Whether a consumer no longer gates a lane: it was evicted, or it is now, since it is too far
@@ -90,7 +80,7 @@ impl Eviction {
     /// Evicts a consumer whose state is still `state`. `false`: it is another by now.
     #[cold]
     pub(crate) fn evict(&self, consumer: u32, state: SeatState) -> bool {
-        let seat = usize::try_from(consumer).ok().and_then(|index| self.seats.get(index));
+        let seat = self.standings.seat(consumer);
         seat.is_some_and(|seat| evict_seat(seat, state, &self.words, &self.bells))
     }
 }

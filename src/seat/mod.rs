@@ -69,6 +69,8 @@ impl Seat {
                 else {
                     continue;
                 };
+                // Before the lock: whoever holds it may be stopped.
+                recovery::declare(segment, role, index, &words);
                 if try_lock(&segment.file, role, index)? {
                     crash_point!(SeatLocked);
                     if is_taken(&words) {
@@ -198,7 +200,7 @@ pub(crate) fn occupant(
         evicted: state.is_evicted(),
         attached_unix_ns: words.attached_unix_ns.load(Ordering::Relaxed),
         // Where the lock cannot be looked at, nothing proves death.
-        alive: lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true),
+        alive: !state.is_dead() && lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true),
     })
 }
 

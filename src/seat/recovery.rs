@@ -5,6 +5,9 @@
 //! most one process recovers a seat at a time. Every step can be done twice: a recoverer that dies
 //! half-way frees the lock and leaves the seat `taken`, and the next one starts again.
 //!
+//! A consumer is declared dead before the lock is taken (`regions::standings`), so that nobody waits
+//! for a recoverer to be done.
+//!
 //! | role | steps, in this order |
 //! |---|---|
 //! | producer | settle the lane's head (`order::recover`) · patience back to normal · clear its bits · free |
@@ -15,7 +18,7 @@ use crate::error::Error;
 use crate::layout::words::SeatWords;
 use crate::order;
 use crate::participant::{Reclaimed, Role};
-use crate::regions::{Regions, View};
+use crate::regions::{self, Regions, View};
 use crate::shm::lock;
 use crate::shm::segment::Segment;
 use crate::sync::{AtomicU64, Ordering};
@@ -47,7 +50,13 @@ fn reclaim_seat(
     let Some(occupant) = super::occupant(segment, regions, role, index) else {
         return Ok(None);
     };
-    if occupant.alive || !super::try_lock(&segment.file, role, index)? {
+    if occupant.alive {
+        return Ok(None);
+    }
+    if let Some(words) = regions.seat(role, index) {
+        declare(segment, role, index, &words);
+    }
+    if !super::try_lock(&segment.file, role, index)? {
         return Ok(None);
     }
     let mut result = None;
@@ -60,6 +69,20 @@ fn reclaim_seat(
     lock::unlock(&segment.file, super::byte(role, index))
         .map_err(|source| Error::Io { action: "unlock a seat", source })?;
     Ok(result)
+}
+
+/// Declares a consumer dead if it is: from then on it gates nobody. `segment` is not the description
+/// through which the seat was taken.
+pub(crate) fn declare(segment: &Segment, role: Role, index: u32, words: &SeatWords) {
+    // The state comes first; see `regions::standings`.
+    let state = super::state(words);
+    let byte = super::byte(role, index);
+    if role == Role::Consumer
+        && state.is_taken()
+        && lock::is_locked(&segment.file, byte).is_ok_and(|locked| !locked)
+    {
+        regions::bury(words, state);
+    }
 }
 
 /// Recovers a seat whose lock the caller has just taken through `segment`.

@@ -98,6 +98,25 @@ impl Experiment {
         if reached { Outcome::Reached } else { Outcome::NotThere }
     }
 
+    /// A recoverer that is stopped in the middle of giving a dead consumer's seat back, on a bus that
+    /// evicts nobody: whoever is held up by the dead one goes on all the same.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn run_beside_a_stopped_recoverer(self) {
+        let scratch = Scratch(format!("t-{}-{}", std::process::id(), self.point.name()));
+        let lanes = Bus::options().on_full(self.on_full).topology(self.topology).lanes(2);
+        let bus = lanes.capacity_frames(CAPACITY).create(&scratch.0).unwrap();
+        let mut reader = bus.consumer().name("bystander").attach().unwrap();
+        let mut producer = bus.producer().name("bystander").attach().unwrap();
+        assert!(self.spawn(&scratch.0, "dead-consumer").0.wait().unwrap().success());
+        let mut seen = Seen::default();
+        let mut recoverer = self.spawn(&scratch.0, "act");
+        let stopped = self.wait_for(&mut recoverer, &mut reader, &mut seen);
+        assert!(stopped, "{self:?}: the recoverer did not come to the point");
+        self.work(&mut producer, &mut reader, &mut seen);
+    }
+
     fn options(self) -> busway::BusOptions {
         let options = Bus::options()
             .topology(self.topology)

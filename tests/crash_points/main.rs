@@ -70,3 +70,17 @@ fn who_dies_at_any_point_costs_the_others_nothing() {
 fn who_stops_at_any_point_costs_the_others_nothing() {
     assert_eq!(everywhere(CrashAction::Stop), every_point());
 }
+
+/// Promises 1, 3, 4 (ARCHITECTURE.md).
+#[test]
+fn recoverer_that_stops_anywhere_holds_up_nobody() {
+    let action = CrashAction::Stop;
+    for topology in [Topology::Lanes, Topology::Ordered] {
+        for on_full in [OnFull::Block, OnFull::Reject] {
+            for point in [CrashPoint::DeathDeclared, CrashPoint::RecoveryBegun] {
+                let experiment = Experiment { topology, on_full, point, action };
+                experiment.run_beside_a_stopped_recoverer();
+            }
+        }
+    }
+}

@@ -29,6 +29,10 @@ pub fn run_if_asked() {
     let action = if words.next() == Some("stop") { CrashAction::Stop } else { CrashAction::Die };
     let result = if task == "corpse" {
         die(bus)
+    } else if task == "dead-consumer" {
+        let bus = Bus::open(bus).expect("the bus");
+        let _consumer = bus.consumer().attach().expect("a seat");
+        std::process::exit(DONE);
     } else {
         arm(point.expect("a point"), 1, action);
         act(bus)
