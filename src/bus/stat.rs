@@ -37,7 +37,9 @@ fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -
     let words = regions.lane(lane)?;
     let position = load(&words.head);
     let held_since_ns = load(&words.held_since_ns);
-    let held_by = holders(regions, lane, position, held_since_ns != 0);
+    // A lane that nobody was refused is held up when the next frame would be.
+    let wanted = if held_since_ns == 0 { 1 } else { load(&words.held_frames) };
+    let held_by = holders(regions, lane, position, wanted);
     Some(LaneStat {
         lane,
         position,
@@ -51,22 +53,17 @@ fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -
     })
 }
 
-/// The consumers that leave a lane's producer no room: those furthest behind, when it says that the
-/// lane is full or when that is a whole ring.
-fn holders(regions: &Regions, lane: u32, head: u64, is_full: bool) -> Vec<u32> {
+/// The consumers that leave no room in a lane for `wanted` more frames.
+fn holders(regions: &Regions, lane: u32, head: u64, wanted: u64) -> Vec<u32> {
     let gates = regions.gates(lane);
     let capacity = regions.geometry.shape.capacity;
-    let unread: Vec<(u32, u64)> = bits(load(gates.attached()))
+    bits(load(gates.attached()))
         .filter(|&consumer| !regions.is_let_go(consumer))
         .filter_map(|consumer| Some((consumer, head.wrapping_sub(load(gates.cursor(consumer)?)))))
         // The head was loaded before the cursor, which may have passed it since.
-        .filter(|&(_, unread)| unread > 0 && unread < 1 << 63)
-        .collect();
-    let most = unread.iter().map(|&(_, unread)| unread).max().unwrap_or(0);
-    if !is_full && most < capacity {
-        return Vec::new();
-    }
-    unread.into_iter().filter(|&(_, unread)| unread == most).map(|(consumer, _)| consumer).collect()
+        .filter(|&(_, unread)| unread < 1 << 63 && unread.saturating_add(wanted) > capacity)
+        .map(|(consumer, _)| consumer)
+        .collect()
 }
 
 fn consumer_stat(

@@ -48,6 +48,7 @@ pub(crate) fn lane_words(at: u64) -> LaneWords {
         blocked_count: AtomicU64::new(0),
         blocked_ns: AtomicU64::new(0),
         held_since_ns: AtomicU64::new(0),
+        held_frames: AtomicU64::new(0),
         _line1: std::array::from_fn(|_| AtomicU64::new(0)),
     }
 }

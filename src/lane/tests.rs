@@ -39,7 +39,8 @@ fn words(at: u64) -> LaneWords {
         blocked_count: AtomicU64::new(0),
         blocked_ns: AtomicU64::new(0),
         held_since_ns: AtomicU64::new(0),
-        _line1: [const { AtomicU64::new(0) }; 4],
+        held_frames: AtomicU64::new(0),
+        _line1: [const { AtomicU64::new(0) }; 3],
     }
 }
 

@@ -122,9 +122,11 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         true
     }
 
-    /// Says since when the lane has been full, if it was not said before.
+    /// Says that there is no room for `count` frames, and since when, if that was not said before.
     #[cold]
-    pub(crate) fn note_full(&self, now_ns: u64) {
+    pub(crate) fn note_full(&self, count: u64, now_ns: u64) {
+        // ORDERING: relaxed; this producer's own word, for display.
+        self.words.held_frames.store(count, Ordering::Relaxed);
         // ORDERING: relaxed for both; this producer's own word, for display.
         if self.words.held_since_ns.load(Ordering::Relaxed) == 0 {
             self.words.held_since_ns.store(now_ns.max(1), Ordering::Relaxed);

@@ -17,7 +17,8 @@ use crate::sync::{AtomicU32, AtomicU64};
 ///  72  blocked_count   publishes that had to wait
 ///  80  blocked_ns      time spent waiting
 ///  88  held_since_ns   when it found its lane full; 0 while it has room
-///  96  (reserved)
+///  96  held_frames     for how many frames there was no room then
+/// 104  (reserved)
 /// 128
 /// ```
 #[repr(C, align(64))]
@@ -32,7 +33,8 @@ pub(crate) struct LaneWords {
     pub(crate) blocked_count: AtomicU64,
     pub(crate) blocked_ns: AtomicU64,
     pub(crate) held_since_ns: AtomicU64,
-    pub(crate) _line1: [AtomicU64; 4],
+    pub(crate) held_frames: AtomicU64,
+    pub(crate) _line1: [AtomicU64; 3],
 }
 
 /// The words of the whole bus.
@@ -145,6 +147,7 @@ const _: () = {
     assert!(offset_of!(LaneWords, blocked_count) == 72);
     assert!(offset_of!(LaneWords, blocked_ns) == 80);
     assert!(offset_of!(LaneWords, held_since_ns) == 88);
+    assert!(offset_of!(LaneWords, held_frames) == 96);
     assert!(size_of::<ControlWords>() as u64 == CONTROL_WORDS_BYTES);
     assert!(offset_of!(ControlWords, consumers) == 0);
     assert!(offset_of!(ControlWords, seat_changes) == 8);

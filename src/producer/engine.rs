@@ -402,7 +402,7 @@ impl Engine {
     #[cold]
     fn wait_for_room(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
         self.check_standing()?;
-        self.lane.note_full(clock::monotonic_ns());
+        self.lane.note_full(count, clock::monotonic_ns());
         self.wanted = count;
         let timeout = match (room, self.on_full) {
             (Room::Within(timeout), _) => Some(timeout),

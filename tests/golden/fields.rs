@@ -365,6 +365,12 @@ fn evicting_bus(format: &Format, seen: &Seen) {
     assert!((before..=bus.now_ns()).contains(&since));
     assert_eq!(bus.stat().lanes[0].held_since_ns, Some(since));
     assert_eq!(bus.stat().lanes[0].held_by, [0]);
+    assert_eq!(segment.lane(0, "held_frames"), 1);
+    // Room for one, which the producer has not tried to use yet.
+    consumer.poll().unwrap();
+    consumer.release();
+    assert_eq!(bus.stat().lanes[0].held_by, [0_u32; 0]);
+    assert_eq!(bus.stat().lanes[0].held_since_ns, None);
     while consumer.poll().unwrap().is_some() {}
     consumer.release();
     producer.publish_bytes(0, &[1]).unwrap();
