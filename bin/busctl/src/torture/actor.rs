@@ -46,11 +46,6 @@ impl Actor {
         Ok(Self { pid: Pid::from_child(&child), reaped: false })
     }
 
-    /// The number of its process.
-    pub fn pid(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().cast_unsigned()
-    }
-
     /// What has become of it, if anything has; reaps it when it has ended.
     pub fn look(&mut self) -> Result<Option<Change>, Failure> {
         let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;

@@ -11,7 +11,6 @@ use super::cast::{self, Doom, Place, Role, Stagehand, Standing};
 use super::fate::Rules;
 use super::gaps::{Event, Kind};
 use super::plan::{Part, Sabotage};
-use super::points;
 use super::say::Said;
 use super::shape::Shape;
 use super::tally::{Tally, Told};
@@ -60,8 +59,6 @@ pub struct Play<'a, 'h> {
     tenancies: Vec<Tenancy>,
     /// How many stand still on whom others may wait.
     holding: u32,
-    /// Somebody stands still in the middle of recovering a seat.
-    recovery_stands: bool,
     /// Grows when any producer has come further.
     flow: (u64, u64),
     ticked: Instant,
@@ -91,7 +88,6 @@ impl<'a, 'h> Play<'a, 'h> {
             places,
             tenancies: Vec::new(),
             holding: 0,
-            recovery_stands: false,
             flow: (0, 0),
             ticked: now,
             nothing_at: now + NOTHING_EVERY,
@@ -187,7 +183,6 @@ impl<'a, 'h> Play<'a, 'h> {
         self.ticked = now;
         let working = self.board.phase() == Phase::Work;
         self.look_at_flow();
-        self.look_for_recovery_that_stands();
         for index in 0..self.places.len() {
             match self.places[index].role.as_mut().map(|role| role.actor.look()).transpose()? {
                 None => {}
@@ -269,7 +264,7 @@ impl<'a, 'h> Play<'a, 'h> {
             return;
         };
         let point = role.fate.point();
-        let holds = place.part == Part::Consumer || point.is_some_and(points::holds_others_up);
+        let holds = place.part == Part::Consumer;
         let standing = Standing {
             until: now + role.fate.point_stop,
             holds,
@@ -390,23 +385,6 @@ impl<'a, 'h> Play<'a, 'h> {
         let event = Event { kind, lane, at_us: monotonic_ns() / 1000 };
         // ORDERING: relaxed; the word is all that there is to an event.
         self.board.event.store(event.word(), Ordering::Relaxed);
-    }
-
-    /// Whoever recovers a dead one's seat has its lock, and when that one is stopped, producers that
-    /// the dead one holds up have to wait until it goes on. The seat then shows a process that is gone, and its lock is held.
-    fn look_for_recovery_that_stands(&mut self) {
-        let stands = |role: &Role| role.standing.is_some_and(|standing| !standing.holds);
-        let roles = || self.places.iter().filter_map(|place| place.role.as_ref());
-        let found = self.shape.on_full.is_lossless()
-            && roles().any(stands)
-            && self.bus.participants().iter().any(|occupant| {
-                occupant.alive && roles().all(|role| role.actor.pid() != occupant.pid)
-            });
-        if found != self.recovery_stands {
-            self.recovery_stands = found;
-            self.house.tally.stopped_in_recovery += u64::from(found);
-            self.hold(if found { 1 } else { -1 });
-        }
     }
 
     /// Looks whether any producer has come further.

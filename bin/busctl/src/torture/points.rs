@@ -70,7 +70,7 @@ fn place(point: CrashPoint) -> Place {
         P::LaneNotOpen => (&[Part::Producer], Buses::All, 1),
         P::CursorsPlaced | P::JoinBegun => (&[Part::Consumer], Buses::All, 1),
         P::Sleeping => (ENDS, Buses::Blocking, 10),
-        P::RecoveryBegun | P::LaneSettled | P::DeadCleared | P::DeadFreed => {
+        P::DeathDeclared | P::RecoveryBegun | P::LaneSettled | P::DeadCleared | P::DeadFreed => {
             (RECOVERING, Buses::All, 3)
         }
         P::EvictionMarked => (&[Part::Producer, Part::Recoverer], Buses::Evicting, 2),
@@ -100,21 +100,6 @@ pub fn often(point: CrashPoint) -> u64 {
 /// Whether a point is reached by who leaves only.
 pub fn is_in_leaving(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::BitsCleared | CrashPoint::SeatFreed)
-}
-
-/// Whether who stands still at a point may hold the lock of somebody else's seat, or its own without
-/// saying so: others rightly wait.
-pub fn holds_others_up(point: CrashPoint) -> bool {
-    use CrashPoint as P;
-    matches!(
-        point,
-        P::SeatLocked
-            | P::SeatFreed
-            | P::RecoveryBegun
-            | P::LaneSettled
-            | P::DeadCleared
-            | P::DeadFreed
-    )
 }
 
 /// A point as `--list-points` shows it: name, who comes there, on which buses.

@@ -40,7 +40,6 @@ struct Document<'a> {
     processes: u64,
     kills: &'a Blows,
     stops: &'a Blows,
-    stopped_in_recovery: u64,
     points: BTreeMap<&'static str, PointCount>,
     point_hits: u64,
     published_frames: u64,
@@ -152,11 +151,10 @@ impl Outcome<'_> {
         row(
             "stopped",
             format!(
-                "{}: {} at random, {} at crash points; {} while they recovered a seat",
+                "{}: {} at random, {} at crash points",
                 count(tally.stops.total),
                 count(tally.stops.at_random),
-                count(tally.stops.at_points),
-                count(tally.stopped_in_recovery)
+                count(tally.stops.at_points)
             ),
         )?;
         row(
@@ -257,7 +255,6 @@ impl Outcome<'_> {
             processes: tally.processes,
             kills: &tally.kills,
             stops: &tally.stops,
-            stopped_in_recovery: tally.stopped_in_recovery,
             points: self.points(),
             point_hits: tally.point_hits,
             published_frames: tally.published_frames,

@@ -42,8 +42,6 @@ pub struct Told {
 pub struct Tally {
     pub kills: Blows,
     pub stops: Blows,
-    /// Of the stops, how many were in the middle of recovering a seat, on which others wait.
-    pub stopped_in_recovery: u64,
     pub points: BTreeMap<&'static str, PointCount>,
     pub buses: u64,
     pub processes: u64,
