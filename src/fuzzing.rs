@@ -79,6 +79,7 @@ pub fn encode(asked: &Asked, name: &str, schema: &[u8]) -> Option<Vec<u8>> {
         schema_bytes: u32::try_from(schema.len()).ok()?,
     };
     let header = Header {
+        evict: None,
         geometry: Geometry::of(shape).ok()?,
         features_ro_compat: 0,
         origin: asked.origin,

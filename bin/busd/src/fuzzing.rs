@@ -25,7 +25,6 @@ use crate::args::Args;
 use crate::config::Config;
 use crate::runtime_dir::own_uid;
 use crate::server::{Access, BODY_BYTES_MAX, Context, converse, router};
-use crate::sigbus;
 use crate::watch::WatchHandle;
 
 /// The largest bus that a request may ask for.
@@ -41,17 +40,13 @@ impl Daemon {
     /// A server that creates and removes buses whose names start with `prefix`, and no others.
     ///
     /// # Errors
-    /// When the system gives no descriptor or refuses the handler of SIGBUS.
+    /// When the system gives no descriptor.
     pub fn new(prefix: &str) -> io::Result<Self> {
-        sigbus::survive()?;
         let access = Access::new(own_uid(), Vec::new());
         let context = Context::new(access, WatchHandle::idle()?, PathBuf::new(), None);
         let prefix: Arc<str> = prefix.into();
         Ok(Self {
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(1)
-                .build()?,
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             router: router(context).layer(middleware::from_fn_with_state(prefix, own_buses_only)),
         })
     }
