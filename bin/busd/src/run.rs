@@ -122,8 +122,10 @@ async fn serve_until_told(
         version = env!("CARGO_PKG_VERSION"), "ready");
     notify(NotifyState::Ready);
     let stop = async {
-        // The thread that waits says something before it ends.
-        tracing::info!(signal = told.await.unwrap_or("none"), "stopping");
+        // The thread that waits says something before it ends. Waited for here and not among the
+        // fields of the log line, which are looked at only if somebody wants the line.
+        let signal = told.await.unwrap_or("none");
+        tracing::info!(signal, "stopping");
         notify(NotifyState::Stopping);
     };
     serve(listener, context, stop).await;

@@ -21,6 +21,16 @@ fn a_second_daemon_in_the_directory_is_refused_and_told_of_the_first() {
 }
 
 #[test]
+fn a_daemon_that_is_asked_to_log_little_serves_until_it_is_told() {
+    for level in ["warn", "error"] {
+        let mut daemon = Daemon::start_with(&["--log-level", level]);
+        assert_eq!(daemon.get("/v1/health").status, 200);
+        daemon.signal(Signal::TERM);
+        assert!(daemon.wait_for_end().success(), "{level}");
+    }
+}
+
+#[test]
 fn a_signal_ends_it_cleanly_and_the_buses_stay() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut daemon = Daemon::start();
