@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use crate::participant::Participant;
 use crate::schema::SchemaError;
@@ -113,6 +114,13 @@ pub enum Error {
         /// Who holds the seats.
         holders: Vec<Participant>,
     },
+    /// The broker of a brokered bus does not answer, or cannot do what it was asked.
+    Broker {
+        /// Its socket.
+        socket: PathBuf,
+        /// What is wrong, in words.
+        reason: String,
+    },
     /// Publishing failed.
     Publish(PublishError),
     /// Polling failed.
@@ -145,6 +153,7 @@ impl Error {
             Self::SchemaMismatch { .. } => "schema_mismatch",
             Self::BadSchema(_) => "bad_schema",
             Self::SeatsTaken { .. } => "seats_taken",
+            Self::Broker { .. } => "broker",
             Self::Publish(error) => error.code(),
             Self::Poll(error) => error.code(),
             Self::Io { .. } => "io",
@@ -214,6 +223,7 @@ impl fmt::Display for Error {
                 }
                 Ok(())
             }
+            Self::Broker { socket, reason } => write!(f, "broker {}: {reason}", socket.display()),
             Self::Publish(error) => error.fmt(f),
             Self::Poll(error) => error.fmt(f),
             Self::Io { action, source } => write!(f, "could not {action}: {source}"),
@@ -281,6 +291,9 @@ pub enum PublishError {
     /// The bus was removed. Told only where publishing would wait or is refused: as long as there
     /// is room, whoever is still attached can be reached; see [`Bus::is_removed`](crate::Bus).
     Removed,
+    /// The lane is full, the broker that would know whether a consumer has died is gone, and nothing
+    /// has moved for a second. Waiting on may still help: those attached go on without the broker.
+    BrokerGone,
     /// The order ring was lost to other processes' interference more often than any honest
     /// schedule explains.
     Contested,
@@ -302,6 +315,7 @@ impl PublishError {
             Self::WrongLength { .. } => "wrong_length",
             Self::BatchSize { .. } => "batch_size",
             Self::Removed => "removed",
+            Self::BrokerGone => "broker_gone",
             Self::Contested => "contested",
             Self::Evicted => "evicted",
             Self::Truncated => "truncated",
@@ -324,6 +338,7 @@ impl fmt::Display for PublishError {
                 write!(f, "batch of {frames} frames; allowed are 1 to {max}")
             }
             Self::Removed => f.write_str("bus was removed"),
+            Self::BrokerGone => f.write_str("lane is full and the bus's broker is gone"),
             Self::Contested => f.write_str("order ring is being interfered with"),
             Self::Evicted => f.write_str("producer was told to leave the bus"),
             Self::Truncated => f.write_str("segment of the bus was cut short; remove the bus"),
@@ -342,6 +357,9 @@ pub enum PollError {
     Closed,
     /// The bus was removed and everything on it is read.
     Removed,
+    /// The broker of the bus is gone, everything is read, and nothing has come for a second of
+    /// waiting. Waiting on may still help: those attached go on without the broker.
+    BrokerGone,
     /// A shared word holds what no honest participant writes.
     Corrupt {
         /// The lane in question.
@@ -373,6 +391,7 @@ impl PollError {
         match self {
             Self::Closed => "closed",
             Self::Removed => "removed",
+            Self::BrokerGone => "broker_gone",
             Self::Corrupt { .. } => "corrupt",
             Self::Evicted { .. } => "evicted",
             Self::Truncated => "truncated",
@@ -386,6 +405,7 @@ impl fmt::Display for PollError {
         match self {
             Self::Closed => f.write_str("every producer has detached and everything is read"),
             Self::Removed => f.write_str("bus was removed and everything is read"),
+            Self::BrokerGone => f.write_str("the bus's broker is gone and everything is read"),
             Self::Corrupt { lane } => write!(f, "lane {lane} holds an impossible position"),
             Self::Evicted { lost } => {
                 write!(f, "consumer was evicted; {lost} frames were published that it did not get")

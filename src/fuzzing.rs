@@ -79,6 +79,7 @@ pub fn encode(asked: &Asked, name: &str, schema: &[u8]) -> Option<Vec<u8>> {
         schema_bytes: u32::try_from(schema.len()).ok()?,
     };
     let header = Header {
+        brokered: false,
         evict: None,
         geometry: Geometry::of(shape).ok()?,
         features_ro_compat: 0,
@@ -97,7 +98,7 @@ pub fn encode(asked: &Asked, name: &str, schema: &[u8]) -> Option<Vec<u8>> {
 /// Puts the checksum that the bytes should have into them, if they are long enough to have one.
 pub fn repair(file: &mut [u8]) {
     if let Ok((raw, rest)) = RawHeader::mut_from_prefix(file) {
-        let bytes = usize::try_from(raw.schema_bytes().unwrap_or(0)).unwrap_or(0);
+        let bytes = usize::try_from(raw.schema_bytes(0).unwrap_or(0)).unwrap_or(0);
         raw.sum_up(rest.get(..bytes).unwrap_or_default());
     }
 }
@@ -106,8 +107,8 @@ pub fn repair(file: &mut [u8]) {
 #[must_use]
 pub fn accept(file: &[u8], name: &str, file_bytes: u64) -> Option<Accepted> {
     let (raw, rest) = RawHeader::read_from_prefix(file).ok()?;
-    let schema = rest.get(..usize::try_from(raw.schema_bytes().ok()?).ok()?)?;
-    let Header { geometry, .. } = raw.check(name, schema, file_bytes).ok()?;
+    let schema = rest.get(..usize::try_from(raw.schema_bytes(0).ok()?).ok()?)?;
+    let Header { geometry, .. } = raw.check(name, schema, file_bytes, 0).ok()?;
     let Geometry { shape, header, control, cursors, heads, order, data, .. } = geometry;
     let counts = [shape.capacity, shape.lanes.into(), shape.consumers.into()];
     let [capacity, lanes, consumers] = counts;

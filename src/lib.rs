@@ -56,6 +56,8 @@ mod frame;
 pub mod schema;
 
 #[cfg(not(loom))]
+mod broker;
+#[cfg(not(loom))]
 mod buffer;
 #[cfg(not(loom))]
 mod bus;
@@ -64,6 +66,8 @@ mod consumer;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(loom))]
+pub mod host;
 #[cfg(not(loom))]
 mod observer;
 #[cfg(not(loom))]
@@ -80,6 +84,10 @@ mod run;
 mod seat;
 #[cfg(not(loom))]
 mod shm;
+#[cfg(not(loom))]
+mod tenancy;
+#[cfg(not(loom))]
+mod tie;
 
 pub use busway_derive::Frame;
 pub use error::{Error, PollError, PublishError};

@@ -2,22 +2,23 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::broker::feed::Feed;
+use crate::broker::memory::LaneMemory;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::error::{Error, PollError};
 use crate::lane::join::{self, Held};
 use crate::lane::lossy;
 use crate::lane::reader::LaneReader;
-use crate::layout::words::LaneWords;
 use crate::options::{FrameLayout, Start, Wait};
 use crate::park::{Step, Waiting};
 use crate::received::{FrameRef, FrameShape, Frames};
-use crate::regions::{self, Health, LaneData, Regions, View};
+use crate::regions::{Health, Regions};
 use crate::run::{self, Run};
-use crate::shm::mapping::Shared;
-use crate::shm::segment::Segment;
+use crate::tenancy::Lane;
+use crate::tie::{Lookout, Tie};
 
 /// How long an observer sleeps between looks: nobody rings for it, since nobody knows of it.
 const NAP: Duration = Duration::from_millis(1);
@@ -82,38 +83,35 @@ impl<'a> ObserverOptions<'a> {
 pub struct Observer {
     run: Run,
     handed: (u64, u64),
-    lanes: Vec<(LaneReader<Shared<LaneWords>>, LaneData)>,
+    lanes: Vec<Lane>,
     next_lane: usize,
     buffer: Buffer,
     shape: FrameShape,
     capacity: u64,
     visit_frames: u64,
-    lost: Vec<u64>,
     read: u64,
     health: Health,
     regions: Regions,
-    segment: Segment,
+    /// Keeps up with lanes that are let again, on a brokered bus.
+    feed: Option<Feed>,
+    /// When it was first seen, while waiting, that the broker is gone.
+    gone_since: Option<Instant>,
+    tie: Tie,
     /// Not `Sync`: one thread at a time.
     _one_thread: PhantomData<Cell<()>>,
 }
 
 impl Observer {
     fn attach(bus: &Bus, start: Start) -> Result<Self, Error> {
-        let segment = bus.segment().reopen(View::Observer.file())?;
         let header = bus.header();
         let (geometry, origin) = (header.geometry, header.origin);
         let shape = geometry.shape;
         let capacity = shape.capacity;
-        let regions = Regions::map(&segment, header, View::Observer)?;
-        let mut lost = Vec::new();
+        let Lookout { tie, regions, lanes: memory, feed } = bus.tie().observer(header)?;
         let mut lanes = Vec::new();
-        for (lane, data) in (0..).zip(regions::map_lanes(&segment, &geometry)?) {
-            let words = regions.lane(lane).ok_or_else(|| Error::Corrupt {
-                name: bus.name().to_owned(),
-                reason: format!("it has no lane {lane}"),
-            })?;
+        for LaneMemory { words, data, start: first } in memory {
             let latest = LaneReader::new(words.clone(), 0).published();
-            let oldest = lossy::oldest(&words, capacity, origin);
+            let oldest = lossy::oldest(&words, capacity, first);
             let (position, gone) = match start {
                 Start::Latest => (latest, 0),
                 Start::Oldest => (oldest, 0),
@@ -121,10 +119,10 @@ impl Observer {
                     join::settle(Held { oldest, head: latest }, wanted, origin)
                 }
             };
-            lost.push(gone);
-            lanes.push((LaneReader::new(words, position), data));
+            let memory = LaneMemory { words, data, start: first };
+            lanes.push(Lane::new(memory, position, gone));
         }
-        let health = lanes.iter().fold(regions.health().clone(), |all, (_, data)| all.and(data));
+        let health = lanes.iter().fold(regions.health().clone(), |all, lane| all.and(&lane.data));
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), capacity);
         Ok(Self {
@@ -140,11 +138,12 @@ impl Observer {
             },
             capacity,
             visit_frames,
-            lost,
             read: 0,
             health,
             regions,
-            segment,
+            feed,
+            gone_since: None,
+            tie,
             _one_thread: PhantomData,
         })
     }
@@ -186,7 +185,12 @@ impl Observer {
                 Step::Again => {}
                 Step::Over => return Ok(None),
                 // Here there is time to ask whether somebody removed the file by hand.
-                Step::Park(_) if !self.segment.is_linked() => return Err(PollError::Removed),
+                Step::Park(_) if self.tie.segment().is_some_and(|segment| !segment.is_linked()) => {
+                    return Err(PollError::Removed);
+                }
+                Step::Park(_) if self.tie.is_given_up(&mut self.gone_since) => {
+                    return Err(PollError::BrokerGone);
+                }
                 Step::Park(longest) => std::thread::sleep(longest.min(NAP)),
             }
         }
@@ -199,20 +203,21 @@ impl Observer {
         let behind = self.run.left;
         self.lanes
             .iter()
-            .map(|(reader, _)| reader.published().wrapping_sub(reader.position()))
+            .map(|Lane { reader, .. }| reader.published().wrapping_sub(reader.position()))
             .fold(behind, u64::saturating_add)
     }
 
     /// Frames lost since the attach, all lanes. Exact.
     #[must_use]
     pub fn lost(&self) -> u64 {
-        self.lost.iter().fold(0, |sum, lost| lost.saturating_add(sum))
+        self.lanes.iter().fold(0, |sum, lane| lane.lost.saturating_add(sum))
     }
 
     /// Frames of one lane lost since the attach. 0 for a lane that the bus does not have.
     #[must_use]
     pub fn lane_lost(&self, lane: u32) -> u64 {
-        usize::try_from(lane).ok().and_then(|lane| self.lost.get(lane)).copied().unwrap_or(0)
+        let lane = usize::try_from(lane).ok().and_then(|lane| self.lanes.get(lane));
+        lane.map_or(0, |lane| lane.lost)
     }
 
     /// Frames polled since the attach.
@@ -237,26 +242,64 @@ impl Observer {
         if self.health.is_broken() {
             return Err(PollError::Truncated);
         }
+        if self.feed.as_ref().is_some_and(|feed| feed.is_stale(&self.regions)) {
+            self.follow_tenants()?;
+        }
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
             self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
-            let Some((reader, data)) = self.lanes.get_mut(index) else {
-                continue;
-            };
-            let lane = u32::try_from(index).unwrap_or(u32::MAX);
-            let (capacity, most) = (self.capacity, self.visit_frames);
-            let (run, lost) = run::copy(lane, reader, data, capacity, most, &mut self.buffer);
-            if let Some(total) = self.lost.get_mut(index) {
-                *total = total.saturating_add(lost);
-            }
-            if let Some(run) = run {
-                // The copy is private: nothing is released later, so the lane moves on now.
-                reader.advance(run.count);
-                self.run = run;
+            if self.copy_from(index) {
+                self.gone_since = None;
                 return Ok(true);
             }
         }
         if self.regions.is_removed() { Err(PollError::Removed) } else { Ok(false) }
+    }
+
+    /// Copies a run of a lane, going on in later tenancies of it when one is read.
+    fn copy_from(&mut self, index: usize) -> bool {
+        let Some(lane) = self.lanes.get_mut(index) else {
+            return false;
+        };
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let (capacity, most) = (self.capacity, self.visit_frames);
+        // Bounded: each turn takes a tenancy that has been fetched.
+        loop {
+            let Lane { reader, data, .. } = lane;
+            let (run, lost) = run::copy(number, reader, data, capacity, most, &mut self.buffer);
+            lane.lost = lane.lost.saturating_add(lost);
+            if let Some(run) = run {
+                // The copy is private: nothing is released later, so the lane moves on now.
+                lane.reader.advance(run.count);
+                self.run = run;
+                return true;
+            }
+            if lane.reader.available() > 0 {
+                return false;
+            }
+            let Some(lost) = lane.enter_next(None) else {
+                return false;
+            };
+            lane.lost = lane.lost.saturating_add(lost);
+        }
+    }
+
+    /// Fetches the memory of tenants that came since the last look.
+    #[cold]
+    fn follow_tenants(&mut self) -> Result<(), PollError> {
+        let Some(feed) = &mut self.feed else {
+            return Ok(());
+        };
+        let mut fetched = Vec::new();
+        let mut done = feed.fetch(&self.regions, &mut fetched).map_err(|_| 0);
+        for (index, memory) in fetched {
+            if let Some(lane) = self.lanes.get_mut(index)
+                && !lane.succeed(memory, None)
+            {
+                done = Err(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+        done.map_err(|lane| PollError::Corrupt { lane })
     }
 
     fn frames(&self) -> Frames<'_> {

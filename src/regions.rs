@@ -8,6 +8,9 @@
 //! | consumer | rw | rw | r | rw | r |
 //! | recovery | rw | r | rw | rw | - |
 //! | observer, statistics | r | r | r | r | r |
+//!
+//! On a brokered bus each of these is memory of its own, a row and a lane even anew for each tenant;
+//! `broker::memory` puts the same `Regions` together from them.
 
 mod evict;
 mod standings;
@@ -79,12 +82,22 @@ pub(crate) struct Regions {
     pub(crate) bells: Shared<ControlWords>,
     pub(crate) cursors: Cursors,
     control: Arc<Mapping>,
-    heads: Arc<Mapping>,
-    /// Every mapping of these regions.
+    bell_control: Arc<Mapping>,
+    heads: Heads,
+    /// Every mapping of these regions that could be cut short.
     health: Health,
     entries: SharedArray,
     standings: Standings,
     eviction: Option<Eviction>,
+}
+
+/// Where the lanes' words are.
+#[derive(Clone, Debug)]
+enum Heads {
+    /// All in one region.
+    Together(Arc<Mapping>),
+    /// Each in its lane's own memory.
+    Apart(Arc<[Shared<LaneWords>]>),
 }
 
 impl Regions {
@@ -120,9 +133,10 @@ impl Regions {
             bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
             health: Health([&control, &cursors, &heads, &order].map(Arc::clone).to_vec()),
+            bell_control: Arc::clone(&control),
             standings: Standings::of(&control, &geometry).ok_or_else(outside)?,
             control,
-            heads,
+            heads: Heads::Together(heads),
             entries: SharedArray::at(&order, 0, geometry.order_capacity).ok_or_else(outside)?,
             eviction: None,
         };
@@ -133,19 +147,59 @@ impl Regions {
         Ok(regions)
     }
 
+    /// The regions of a brokered bus: a board and bells, mapped as control regions, and whatever
+    /// rows and lanes there are so far. `None` when the mappings are too small.
+    pub(crate) fn apart(
+        header: &Header,
+        board: &Arc<Mapping>,
+        bells: &Arc<Mapping>,
+        lanes: Arc<[Shared<LaneWords>]>,
+    ) -> Option<Self> {
+        let geometry = header.geometry;
+        let mut regions = Self {
+            geometry,
+            origin: header.origin,
+            words: Shared::at(board, 0)?,
+            bells: Shared::at(bells, 0)?,
+            cursors: Cursors { rows: Vec::new(), seats: Vec::new() },
+            control: Arc::clone(board),
+            bell_control: Arc::clone(bells),
+            heads: Heads::Apart(lanes),
+            // What is sealed cannot be cut short.
+            health: Health(Vec::new()),
+            standings: Standings::of(board, &geometry)?,
+            entries: SharedArray::at(board, 0, 0)?,
+            eviction: None,
+        };
+        let consumers = 0..geometry.shape.consumers;
+        regions.cursors.rows = consumers.clone().map(|_| None).collect();
+        regions.cursors.seats =
+            consumers.map(|seat| regions.seat(Role::Consumer, seat)).collect::<Option<_>>()?;
+        Some(regions)
+    }
+
+    /// The same with other lanes.
+    pub(crate) fn with_lanes(&self, lanes: Arc<[Shared<LaneWords>]>) -> Self {
+        Self { heads: Heads::Apart(lanes), ..self.clone() }
+    }
+
     /// A participant's seat; `None` when the bus has no such seat.
     pub(crate) fn seat(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        self.seat_in(&self.control, role, seat)
+    }
+
+    /// Where the holder of a seat sleeps; `None` when the bus has no such seat.
+    pub(crate) fn bell(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        self.seat_in(&self.bell_control, role, seat)
+    }
+
+    fn seat_in(&self, control: &Arc<Mapping>, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
         let offset = match role {
             Role::Producer => self.geometry.producer_seat(seat),
             Role::Consumer => self.geometry.consumer_seat(seat),
         };
         let known = seat < self.seats(role);
-        Shared::at(&self.control, offset - self.geometry.control.offset).filter(|_| known)
-    }
-
-    /// Where the holder of a seat sleeps; `None` when the bus has no such seat.
-    pub(crate) fn bell(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
-        self.seat(role, seat)
+        Shared::at(control, offset - self.geometry.control.offset).filter(|_| known)
     }
 
     /// How many seats the bus has for a role.
@@ -158,8 +212,13 @@ impl Regions {
 
     /// A lane's words; `None` when the bus has no such lane.
     pub(crate) fn lane(&self, lane: u32) -> Option<Shared<LaneWords>> {
-        let known = lane < self.geometry.shape.lanes;
-        Shared::at(&self.heads, u64::from(lane) * LANE_WORDS_BYTES).filter(|_| known)
+        match &self.heads {
+            Heads::Together(heads) => {
+                let known = lane < self.geometry.shape.lanes;
+                Shared::at(heads, u64::from(lane) * LANE_WORDS_BYTES).filter(|_| known)
+            }
+            Heads::Apart(lanes) => lanes.get(usize::try_from(lane).ok()?).cloned(),
+        }
     }
 
     /// The words that gate a lane.
@@ -209,7 +268,7 @@ impl Regions {
     #[cold]
     pub(crate) fn note_corruption(&self) {
         // ORDERING: relaxed; a statistic.
-        self.words.corruptions.fetch_add(1, Ordering::Relaxed);
+        self.bells.corruptions.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the bus has been removed.
@@ -292,7 +351,12 @@ pub(crate) fn map_lanes(segment: &Segment, geometry: &Geometry) -> Result<Vec<La
         .ok_or_else(|| outside(segment))
 }
 
-fn lane_data(mapping: &Arc<Mapping>, geometry: &Geometry, offset: u64) -> Option<LaneData> {
+/// A lane's slots, `offset` bytes into a mapping; `None` when they do not lie in it.
+pub(crate) fn lane_data(
+    mapping: &Arc<Mapping>,
+    geometry: &Geometry,
+    offset: u64,
+) -> Option<LaneData> {
     let capacity = geometry.shape.capacity;
     let tickets = if geometry.order_capacity > 0 { capacity } else { 0 };
     Some(LaneData {
@@ -316,7 +380,9 @@ fn outside(segment: &Segment) -> Error {
 /// Every consumer's row of cursors.
 #[derive(Clone, Debug)]
 pub(crate) struct Cursors {
-    rows: Arc<[Row]>,
+    rows: Vec<Option<Row>>,
+    /// To whom each row is lent, where each tenant gets a new one; else empty.
+    seats: Vec<Shared<SeatWords>>,
 }
 
 /// One consumer's cursors.
@@ -327,28 +393,61 @@ pub(crate) struct Row {
     pub(crate) positions: SharedArray,
     /// Frames lost, lane by lane.
     pub(crate) losses: SharedArray,
+    /// The tenancy of the seat that it is for; 0 where rows stay and tenants change.
+    epoch: u64,
+}
+
+impl Row {
+    /// The row at `offset` bytes into a mapping; `None` when it does not lie in it.
+    pub(crate) fn at(
+        mapping: &Arc<Mapping>,
+        geometry: &Geometry,
+        offset: u64,
+        epoch: u64,
+    ) -> Option<Self> {
+        let lanes = geometry.shape.lanes.into();
+        let positions = offset + crate::layout::words::CURSOR_WORDS_BYTES;
+        Some(Self {
+            words: Shared::at(mapping, offset)?,
+            positions: SharedArray::at(mapping, positions, lanes)?,
+            losses: SharedArray::at(mapping, offset + geometry.losses_offset(), lanes)?,
+            epoch,
+        })
+    }
 }
 
 impl Cursors {
     fn of(mapping: &Arc<Mapping>, geometry: &Geometry) -> Option<Self> {
-        let lanes = geometry.shape.lanes.into();
-        let row = |consumer: u32| -> Option<Row> {
-            let offset = u64::from(consumer) * geometry.row_bytes;
-            let positions = offset + crate::layout::words::CURSOR_WORDS_BYTES;
-            Some(Row {
-                words: Shared::at(mapping, offset)?,
-                positions: SharedArray::at(mapping, positions, lanes)?,
-                losses: SharedArray::at(mapping, offset + geometry.losses_offset(), lanes)?,
-            })
+        let row = |consumer: u32| {
+            Row::at(mapping, geometry, u64::from(consumer) * geometry.row_bytes, 0).map(Some)
         };
         let rows = (0..geometry.shape.consumers).map(row).collect::<Option<_>>()?;
-        Some(Self { rows })
+        Some(Self { rows, seats: Vec::new() })
     }
 
-    /// A consumer's row; `None` when the bus has no such consumer.
+    /// A consumer's row; `None` when the bus has no such consumer, or nobody has fetched it.
     #[inline]
     pub(crate) fn row(&self, consumer: u32) -> Option<&Row> {
-        self.rows.get(usize::try_from(consumer).ok()?)
+        self.rows.get(usize::try_from(consumer).ok()?)?.as_ref()
+    }
+
+    /// Whether the row is that of whoever holds the seat now.
+    #[inline]
+    pub(crate) fn is_current(&self, consumer: u32) -> bool {
+        let index = usize::try_from(consumer).unwrap_or(usize::MAX);
+        match self.seats.get(index) {
+            Some(seat) => self.row(consumer).is_some_and(|row| row.epoch == seat.epoch()),
+            // No seats: rows stay. No such seat: nobody to know.
+            None => true,
+        }
+    }
+
+    /// Puts the row of a new tenant in the place of its predecessor's.
+    pub(crate) fn set(&mut self, consumer: u32, row: Row) {
+        let index = usize::try_from(consumer).unwrap_or(usize::MAX);
+        if let Some(place) = self.rows.get_mut(index) {
+            *place = Some(row);
+        }
     }
 }
 
@@ -361,8 +460,8 @@ fn note_change(bells: &ControlWords) {
 /// What gates one lane.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneGates {
-    words: Shared<ControlWords>,
-    cursors: Cursors,
+    pub(crate) words: Shared<ControlWords>,
+    pub(crate) cursors: Cursors,
     standings: Standings,
     eviction: Option<Eviction>,
     /// The seat of the lane's producer.
@@ -391,6 +490,10 @@ impl Gates for LaneGates {
 
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
         self.cursors.row(consumer)?.positions.get(usize::try_from(self.lane).ok()?)
+    }
+
+    fn knows(&self, consumer: u32) -> bool {
+        self.cursors.is_current(consumer)
     }
 
     fn lets_go(&self, consumer: u32, head: u64) -> bool {

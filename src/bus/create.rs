@@ -243,34 +243,87 @@ impl BusOptions {
             });
         }
         let (geometry, document) = self.geometry()?;
-        if geometry.segment_bytes > self.size_bytes_max {
-            return Err(Error::BadGeometry {
-                what: "segment size",
-                value: geometry.segment_bytes,
-                allowed: format!("at most {} bytes (size_bytes_max)", self.size_bytes_max),
-            });
-        }
+        self.check_size(geometry.segment_bytes)?;
         let evict = self.evict(&geometry)?;
-        let header = Header {
+        let header = self.header(geometry, evict, false, Uid::effective().as_raw());
+        let rights = Rights { mode: self.mode, group: self.group };
+        let words = first_words(&header);
+        let made = Segment::unnamed(name, &header, document.as_bytes(), &words, rights)
+            .and_then(Bus::from_segment)
+            .and_then(|bus| bus.tie().segment().map_or(Ok(()), Segment::link).map(|()| bus));
+        match made {
+            Ok(bus) => Ok(bus),
+            Err(Error::AlreadyExists { .. }) if self.if_not_exists => self.open_same(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The header of a brokered bus of these options, and the schema's document.
+    ///
+    /// # Errors
+    /// [`Error::BadOption`] for what a brokered bus cannot be; [`Error::BadName`],
+    /// [`Error::BadGeometry`], [`Error::BadSchema`].
+    pub(crate) fn brokered_header(
+        &self,
+        name: &str,
+        creator: u32,
+    ) -> Result<(Header, String), Error> {
+        name::check_name(name)?;
+        let refused = |option, value: String, allowed: &str| {
+            Err(Error::BadOption { option, value, allowed: allowed.to_owned() })
+        };
+        if self.topology == Topology::Ordered {
+            // Its order ring is written by everybody, which is what a brokered bus is to avoid.
+            let allowed = "single, lanes on a brokered bus";
+            return refused("topology", self.topology.to_string(), allowed);
+        }
+        if self.mode != MODE {
+            let allowed = "none on a brokered bus, whose access list says who may use it";
+            return refused("mode", format!("{:04o}", self.mode), allowed);
+        }
+        if let Some(group) = self.group {
+            let allowed = "none on a brokered bus, whose access list says who may use it";
+            return refused("group", group.to_string(), allowed);
+        }
+        let (geometry, document) = self.geometry()?;
+        if self.evict(&geometry)?.is_some() {
+            // Who evicts stores to the seat of another, which only the broker can do here.
+            let allowed = "none on a brokered bus, whose participants cannot evict each other";
+            return refused("eviction rule", "of slow consumers".to_owned(), allowed);
+        }
+        self.check_size(geometry.brokered_bytes())?;
+        Ok((self.header(geometry, None, true, creator), document))
+    }
+
+    fn check_size(&self, bytes: u64) -> Result<(), Error> {
+        if bytes <= self.size_bytes_max {
+            return Ok(());
+        }
+        Err(Error::BadGeometry {
+            what: "segment size",
+            value: bytes,
+            allowed: format!("at most {} bytes (size_bytes_max)", self.size_bytes_max),
+        })
+    }
+
+    fn header(
+        &self,
+        geometry: Geometry,
+        evict: Option<Evict>,
+        brokered: bool,
+        creator_uid: u32,
+    ) -> Header {
+        Header {
             geometry,
+            brokered,
             features_ro_compat: if evict.is_some() { FEATURE_EVICTS } else { 0 },
             evict,
             origin: self.origin,
             schema_hash: self.schema.as_ref().map_or(0, Schema::hash),
             created_unix_ns: clock::unix_ns(),
             creator_pid: std::process::id(),
-            creator_uid: Uid::effective().as_raw(),
+            creator_uid,
             instance: random(),
-        };
-        let rights = Rights { mode: self.mode, group: self.group };
-        let words = first_words(&header);
-        let made = Segment::unnamed(name, &header, document.as_bytes(), &words, rights)
-            .and_then(Bus::from_segment)
-            .and_then(|bus| bus.segment().link().map(|()| bus));
-        match made {
-            Ok(bus) => Ok(bus),
-            Err(Error::AlreadyExists { .. }) if self.if_not_exists => self.open_same(name),
-            Err(error) => Err(error),
         }
     }
 
@@ -287,9 +340,13 @@ impl BusOptions {
     /// # Errors
     /// [`Error::BadGeometry`] when the options themselves are wrong.
     pub fn difference(&self, bus: &Bus) -> Result<Option<String>, Error> {
+        self.difference_from(bus.header())
+    }
+
+    pub(crate) fn difference_from(&self, header: &Header) -> Result<Option<String>, Error> {
         let geometry = self.geometry()?.0;
         let want = geometry.shape;
-        let have = bus.header().geometry.shape;
+        let have = header.geometry.shape;
         let schema = self.schema.as_ref().map_or(0, Schema::hash);
         let rule = |evict: Option<Evict>| match evict {
             Some(Evict { lag, after_ns }) => format!("{lag} frames, {after_ns} ns"),
@@ -305,8 +362,8 @@ impl BusOptions {
             ("capacity", have.capacity.to_string(), want.capacity.to_string()),
             ("lanes", have.lanes.to_string(), want.lanes.to_string()),
             ("consumers", have.consumers.to_string(), want.consumers.to_string()),
-            ("eviction", rule(bus.header().evict), rule(self.evict(&geometry)?)),
-            ("schema hash", format!("{:016x}", bus.header().schema_hash), format!("{schema:016x}")),
+            ("eviction", rule(header.evict), rule(self.evict(&geometry)?)),
+            ("schema hash", format!("{:016x}", header.schema_hash), format!("{schema:016x}")),
         ];
         Ok(pairs
             .into_iter()

@@ -37,7 +37,7 @@ pub struct BusInfo {
     pub origin: u64,
     /// The most frames of one batch.
     pub batch_frames_max: u64,
-    /// The whole segment.
+    /// The whole segment; of a brokered bus, all its regions while each seat is held once.
     pub segment_bytes: u64,
     /// The hash of the frame type's layout; 0 without a schema.
     pub schema_hash: u64,
@@ -55,6 +55,8 @@ pub struct BusInfo {
     pub evict_after_ns: Option<u64>,
     /// The layout version of its segment.
     pub layout_version: u32,
+    /// Whether a broker hands out its memory; else it is a segment with a name.
+    pub brokered: bool,
 }
 
 impl BusInfo {
@@ -76,7 +78,11 @@ impl BusInfo {
             order_capacity_entries: geometry.order_capacity,
             origin: header.origin,
             batch_frames_max: geometry.batch_max(),
-            segment_bytes: geometry.segment_bytes,
+            segment_bytes: if header.brokered {
+                geometry.brokered_bytes()
+            } else {
+                geometry.segment_bytes
+            },
             schema_hash: header.schema_hash,
             created_unix_ns: header.created_unix_ns,
             creator_pid: header.creator_pid,
@@ -85,6 +91,7 @@ impl BusInfo {
             evict_lag_frames: header.evict.map(|evict| evict.lag).filter(|&lag| lag > 0),
             evict_after_ns: header.evict.map(|evict| evict.after_ns).filter(|&ns| ns > 0),
             layout_version: LAYOUT_VERSION,
+            brokered: header.brokered,
         }
     }
 }

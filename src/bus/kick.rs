@@ -18,7 +18,7 @@ pub(super) fn kick(segment: &Segment, pid: u32) -> Result<Vec<Kicked>, Error> {
     let regions = Regions::map(&segment, &header, View::Recovery)?;
     let mut kicked = Vec::new();
     for role in [Role::Producer, Role::Consumer] {
-        let all = seat::participants(&segment, &regions, role);
+        let all = seat::participants(Some(&segment), &regions, role);
         for participant in all.into_iter().filter(|participant| participant.pid == pid) {
             // The dead are given back, not told.
             if participant.alive {

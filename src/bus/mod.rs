@@ -3,19 +3,24 @@
 //! * `create`: the options of a new bus and its making.
 //! * `info`: what a bus is and how it stands, as values for tools.
 //! * `stat`: the snapshot that fills them. * `kick`: telling participants to leave.
+//! * `look`: what has to be fetched of a brokered bus to take a snapshot.
 
 pub(crate) mod create;
 pub(crate) mod info;
 mod kick;
-mod stat;
+mod look;
+pub(crate) mod stat;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use create::BusOptions;
 pub use info::{BusInfo, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 
+use crate::broker::client::Connection;
+use crate::broker::memory;
 use crate::crash::crash_point;
 use crate::error::Error;
 use crate::frame::Frame;
@@ -28,6 +33,8 @@ use crate::seat::{self, recovery};
 use crate::shm::name;
 use crate::shm::segment::{self, Segment};
 use crate::sync::{Ordering, clock};
+use crate::tie::Tie;
+use look::Look;
 
 /// An open bus: looks at it, and makes producers, consumers and observers.
 ///
@@ -61,11 +68,13 @@ pub struct Bus {
 
 #[derive(Debug)]
 struct Inner {
-    segment: Segment,
+    tie: Tie,
     header: Header,
     info: BusInfo,
     schema: Option<Schema>,
     regions: Regions,
+    /// Of a brokered bus: what was fetched to look at it.
+    look: Option<Mutex<Look>>,
 }
 
 impl Bus {
@@ -87,6 +96,34 @@ impl Bus {
         Self::from_segment(Segment::open(name, View::Observer.file())?)
     }
 
+    /// Opens a brokered bus, through the socket of the daemon that holds it
+    /// (`broker.sock` in its runtime directory).
+    ///
+    /// The daemon looks at this process's user and groups and hands out memory accordingly. It is
+    /// verified before it is mapped: that it cannot be cut short, that nobody but its owner can write
+    /// to it, that it is what it is said to be. What can be done with the bus from then on is the
+    /// same as with a named one; what others can do to it is less. `docs/security.md` compares the two.
+    ///
+    /// Cost: three connections an attached end in all, none of them used while frames flow.
+    ///
+    /// # Errors
+    /// [`Error::BadName`]; [`Error::Broker`] when no daemon answers there; [`Error::NotFound`];
+    /// [`Error::Permission`] for who may neither publish nor read; [`Error::Corrupt`] when what is
+    /// handed out is not what it should be.
+    pub fn connect(socket: impl AsRef<Path>, name: &str) -> Result<Self, Error> {
+        name::check_name(name)?;
+        let (connection, instance, board) = Connection::open(socket.as_ref(), name)?;
+        let (bus, document) = memory::Bus::open(&board, name, instance, connection.owner)?;
+        let header = bus.header;
+        let schema = schema_of(name, &header, &document)?;
+        let regions = bus.looked_at()?;
+        let (bus, connection) = (Arc::new(bus), Arc::new(connection));
+        let look = Some(Mutex::new(Look::new(&bus, &connection, &regions)?));
+        let tie = Tie::Brokered { bus, connection };
+        let info = BusInfo::of(name, &header);
+        Ok(Self { inner: Arc::new(Inner { tie, header, info, schema, regions, look }) })
+    }
+
     /// Opens an existing bus that has to belong to this user.
     ///
     /// Anybody may put a segment under a name that is free. Who attaches through [`open`](Self::open)
@@ -104,20 +141,11 @@ impl Bus {
 
     pub(crate) fn from_segment(segment: Segment) -> Result<Self, Error> {
         let (header, document) = segment.header()?;
-        let schema = if document.is_empty() {
-            None
-        } else {
-            let corrupt = |reason: String| Error::Corrupt { name: segment.name.clone(), reason };
-            let schema = Schema::from_json(&document)
-                .map_err(|error| corrupt(format!("its schema is wrong: {error}")))?;
-            if schema.hash() != header.schema_hash {
-                return Err(corrupt("its schema does not have the hash it states".to_owned()));
-            }
-            Some(schema)
-        };
+        let schema = schema_of(&segment.name, &header, &document)?;
         let regions = Regions::map(&segment, &header, View::Observer)?;
         let info = BusInfo::of(&segment.name, &header);
-        Ok(Self { inner: Arc::new(Inner { segment, header, info, schema, regions }) })
+        let tie = Tie::Named(segment);
+        Ok(Self { inner: Arc::new(Inner { tie, header, info, schema, regions, look: None }) })
     }
 
     /// Removes a bus: takes its name away and tells whoever is attached.
@@ -176,16 +204,31 @@ impl Bus {
 
     /// How the bus stands now. Reads only, never waits; the parts are not of one instant.
     ///
-    /// Cost: one system call per attached participant (is it alive?).
+    /// Cost: one system call per attached participant (is it alive?); on a brokered bus instead a
+    /// question to the broker when somebody has attached since, and what it does not answer is left
+    /// out.
     #[must_use]
     pub fn stat(&self) -> BusStat {
-        stat::snapshot(&self.inner.segment, &self.inner.header, &self.inner.regions)
+        let Inner { tie, header, .. } = &*self.inner;
+        stat::snapshot(tie.segment(), header, &self.looked_at())
+    }
+
+    /// The regions as they are now: on a brokered bus, with what was lent since the last look.
+    fn looked_at(&self) -> Regions {
+        match &self.inner.look {
+            // Whoever panicked with it left what it had fetched until then.
+            Some(look) => {
+                look.lock().unwrap_or_else(PoisonError::into_inner).regions(&self.inner.tie)
+            }
+            None => self.inner.regions.clone(),
+        }
     }
 
     /// Who is attached now, producers first. Cost: one system call each.
     #[must_use]
     pub fn participants(&self) -> Vec<Participant> {
-        let Inner { segment, regions, .. } = &*self.inner;
+        let Inner { tie, regions, .. } = &*self.inner;
+        let segment = tie.segment();
         let mut all = seat::participants(segment, regions, Role::Producer);
         all.extend(seat::participants(segment, regions, Role::Consumer));
         all
@@ -202,7 +245,8 @@ impl Bus {
     /// Whether the bus has been removed.
     #[must_use]
     pub fn is_removed(&self) -> bool {
-        self.inner.regions.is_removed() || !self.inner.segment.is_linked()
+        let is_gone = |segment: &Segment| !segment.is_linked();
+        self.inner.regions.is_removed() || self.inner.tie.segment().is_some_and(is_gone)
     }
 
     /// Whether somebody cut the bus's segment short since it was opened here, and this handle has come
@@ -219,12 +263,13 @@ impl Bus {
     ///
     /// Dead means that the kernel has released the lock that the participant held on its seat,
     /// which it does when the last mapping of the dead process is gone. Anybody who may write to
-    /// the bus can do this at any time, several at once; published frames stay readable.
+    /// the bus can do this at any time, several at once; published frames stay readable. On a
+    /// brokered bus the broker has done it before anybody can ask: there are none.
     ///
     /// # Errors
     /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
     pub fn reclaim(&self) -> Result<Vec<Reclaimed>, Error> {
-        recovery::reclaim(&self.inner.segment)
+        self.inner.tie.segment().map_or_else(|| Ok(Vec::new()), recovery::reclaim)
     }
 
     /// Tells every participant with this pid to leave the bus, and says who they are; none, when
@@ -237,9 +282,11 @@ impl Bus {
     /// times a lap.
     ///
     /// # Errors
-    /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
+    /// [`Error::Permission`], also on a brokered bus, where nobody can store to another's seat;
+    /// [`Error::NotFound`] when the bus was removed.
     pub fn kick(&self, pid: u32) -> Result<Vec<Kicked>, Error> {
-        kick::kick(&self.inner.segment, pid)
+        let not_mine = || Error::Permission { name: self.name().to_owned(), action: "evict from" };
+        kick::kick(self.inner.tie.segment().ok_or_else(not_mine)?, pid)
     }
 
     /// Now, on the clock of the frames' `time_ns`: `CLOCK_MONOTONIC` in nanoseconds.
@@ -248,8 +295,8 @@ impl Bus {
         clock::monotonic_ns()
     }
 
-    pub(crate) fn segment(&self) -> &Segment {
-        &self.inner.segment
+    pub(crate) fn tie(&self) -> &Tie {
+        &self.inner.tie
     }
 
     pub(crate) fn header(&self) -> &Header {
@@ -295,4 +342,22 @@ impl Bus {
         }
         Ok(())
     }
+}
+
+/// The schema that a bus carries, if its document is what its header says.
+pub(crate) fn schema_of(
+    name: &str,
+    header: &Header,
+    document: &[u8],
+) -> Result<Option<Schema>, Error> {
+    if document.is_empty() {
+        return Ok(None);
+    }
+    let corrupt = |reason: String| Error::Corrupt { name: name.to_owned(), reason };
+    let schema = Schema::from_json(document)
+        .map_err(|error| corrupt(format!("its schema is wrong: {error}")))?;
+    if schema.hash() != header.schema_hash {
+        return Err(corrupt("its schema does not have the hash it states".to_owned()));
+    }
+    Ok(Some(schema))
 }

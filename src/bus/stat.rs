@@ -12,7 +12,7 @@ use crate::seat;
 use crate::shm::segment::Segment;
 use crate::sync::{AtomicU64, Ordering};
 
-pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) -> BusStat {
+pub(crate) fn snapshot(segment: Option<&Segment>, header: &Header, regions: &Regions) -> BusStat {
     let lanes: Vec<LaneStat> = (0..regions.geometry.shape.lanes)
         .filter_map(|lane| lane_stat(segment, header, regions, lane))
         .collect();
@@ -21,7 +21,7 @@ pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) ->
         .collect();
     let ordered = regions.geometry.order_capacity > 0;
     BusStat {
-        removed: regions.is_removed() || !segment.is_linked(),
+        removed: regions.is_removed() || segment.is_some_and(|segment| !segment.is_linked()),
         published: lanes.iter().fold(0, |sum, lane| lane.published.saturating_add(sum)),
         recoveries: load(&regions.words.recoveries),
         punches: load(&regions.words.punches),
@@ -33,7 +33,12 @@ pub(super) fn snapshot(segment: &Segment, header: &Header, regions: &Regions) ->
     }
 }
 
-fn lane_stat(segment: &Segment, header: &Header, regions: &Regions, lane: u32) -> Option<LaneStat> {
+fn lane_stat(
+    segment: Option<&Segment>,
+    header: &Header,
+    regions: &Regions,
+    lane: u32,
+) -> Option<LaneStat> {
     let words = regions.lane(lane)?;
     let position = load(&words.head);
     let held_since_ns = load(&words.held_since_ns);
@@ -67,7 +72,7 @@ fn holders(regions: &Regions, lane: u32, head: u64, wanted: u64) -> Vec<u32> {
 }
 
 fn consumer_stat(
-    segment: &Segment,
+    segment: Option<&Segment>,
     regions: &Regions,
     lanes: &[LaneStat],
     consumer: u32,

@@ -6,33 +6,25 @@ use std::time::Instant;
 
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
+use crate::broker::feed::Feed;
+use crate::broker::memory::LaneMemory;
 use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::crash::crash_point;
 use crate::error::{Error, PollError};
 use crate::lane::bits;
-use crate::lane::join::{self, Joining};
-use crate::lane::reader::LaneReader;
-use crate::layout::words::LaneWords;
+use crate::lane::join;
 use crate::options::{FrameLayout, Start, Topology, Wait};
 use crate::park;
 use crate::participant::Role;
 use crate::received::{FrameRef, FrameShape, Frames};
-use crate::regions::{self, Health, LaneData, Regions, Row, View};
+use crate::regions::{Health, Regions, Row};
 use crate::run::{self, Run};
 use crate::seat::{self, Seat, recovery};
-use crate::shm::mapping::Shared;
-use crate::shm::segment::Segment;
 use crate::sync::Ordering;
 use crate::sync::barrier::Light;
-
-/// What a consumer knows of one lane.
-#[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) reader: LaneReader<Shared<LaneWords>>,
-    pub(super) data: LaneData,
-    pub(super) lost: u64,
-}
+use crate::tenancy::Lane;
+use crate::tie::{Berth, Tie};
 
 /// An attached consumer without its type. Field order is drop order: mappings before the segment.
 #[derive(Debug)]
@@ -68,35 +60,36 @@ pub(super) struct Engine {
     pub(super) regions: Regions,
     pub(super) seat: Seat,
     pid: u32,
-    pub(super) segment: Segment,
+    /// Keeps up with lanes that are let again, on a brokered bus.
+    pub(super) feed: Option<Feed>,
+    /// When it was first seen, while waiting, that the broker is gone.
+    pub(super) gone_since: Option<Instant>,
+    pub(super) tie: Tie,
 }
 
 impl Engine {
-    /// Opens the segment anew, takes a seat, and joins.
+    /// Takes a seat, maps the bus anew, and joins.
     pub(super) fn attach(bus: &Bus, options: &ConsumerOptions<'_>) -> Result<Self, Error> {
-        let segment = bus.segment().reopen(View::Consumer.file())?;
-        segment.check_owner()?;
         let header = bus.header();
         let geometry = header.geometry;
         let shape = geometry.shape;
-        let regions = Regions::map(&segment, header, View::Consumer)?;
-        let data = regions::map_lanes(&segment, &geometry)?;
         let name = options.name.clone().unwrap_or_else(seat::process_name);
-        let seat = Seat::take(&segment, &regions, Role::Consumer, &name)?;
+        let Berth { tie, regions, seat, lanes, feed } = bus.tie().consumer(header, &name)?;
         let outside = || Error::Corrupt {
-            name: segment.name.clone(),
+            name: bus.name().to_owned(),
             reason: format!("it has no consumer {}", seat.index),
         };
         let row = regions.cursors.row(seat.index).ok_or_else(outside)?.clone();
         let stride = usize::try_from(geometry.stride_bytes).unwrap_or(0);
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), shape.capacity);
         let lossless = shape.on_full.is_lossless();
-        let in_place = lossless && regions.eviction().is_none();
+        // A tenant gone hostile may store while its frames are being read: what is handed out is a copy.
+        let in_place = lossless && regions.eviction().is_none() && feed.is_none();
         let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
         let mut engine = Self {
             run: Run::default(),
             handed: (0, 0),
-            lanes: Vec::with_capacity(data.len()),
+            lanes: Vec::with_capacity(lanes.len()),
             next_lane: 0,
             ordered: None,
             buffer: Buffer::new(if in_place { 0 } else { buffered }),
@@ -106,7 +99,7 @@ impl Engine {
                 stride,
             },
             lossless,
-            health: data.iter().fold(regions.health().clone(), Health::and),
+            health: lanes.iter().fold(regions.health().clone(), |all, lane| all.and(&lane.data)),
             in_place,
             capacity: shape.capacity,
             visit_frames,
@@ -122,45 +115,58 @@ impl Engine {
             regions,
             seat,
             pid: std::process::id(),
-            segment,
+            feed,
+            gone_since: None,
+            tie,
         };
-        engine.join(data, options.start, shape.topology).ok_or_else(|| Error::Corrupt {
-            name: bus.name().to_owned(),
-            reason: "its lanes do not have their words".to_owned(),
-        })?;
+        engine.join(lanes, options.start, shape.topology)?;
         Ok(engine)
     }
 
     /// Makes the producers respect this consumer's cursors, and settles where it starts.
-    fn join(&mut self, data: Vec<LaneData>, start: Start, topology: Topology) -> Option<()> {
+    fn join(
+        &mut self,
+        mut lanes: Vec<LaneMemory>,
+        start: Start,
+        topology: Topology,
+    ) -> Result<(), Error> {
         let (capacity, origin) = (self.capacity, self.regions.origin);
-        let words: Vec<Shared<LaneWords>> =
-            (0..self.lane_count()).map(|lane| self.regions.lane(lane)).collect::<Option<_>>()?;
-        // ORDERING: relaxed; published by the bit that `Joining::begin` sets.
+        // ORDERING: relaxed; published by the bit that `Tie::join` sets.
         self.row.words.read.store(0, Ordering::Relaxed);
         self.row.words.lost.store(0, Ordering::Relaxed);
         self.row.losses.iter().for_each(|lost| lost.store(0, Ordering::Relaxed));
-        let placed: Vec<u64> = words
+        let placed: Vec<u64> = lanes
             .iter()
             .zip(self.row.positions.iter())
-            .map(|(words, cursor)| join::place(cursor, words, capacity, origin))
+            .map(|(lane, cursor)| join::place(cursor, &lane.words, capacity, lane.start))
             .collect();
         if topology == Topology::Ordered {
             Ordered::place(&self.regions, &self.row);
         }
         crash_point!(CursorsPlaced);
-        let mut all_held = Vec::with_capacity(words.len());
-        let joining = Joining::begin(&self.regions.words.consumers, self.seat.index);
+        let mut all_held = Vec::with_capacity(lanes.len());
+        let joining = self.tie.join(&self.regions, self.seat.index)?;
         crash_point!(JoinBegun);
-        for ((words, placed), data) in words.into_iter().zip(placed).zip(data) {
-            let held = joining.look(&words, capacity, origin, placed);
+        if let Some(feed) = &mut self.feed {
+            // A lane that was let since it was fetched has a producer that may not have seen this
+            // consumer; one that is let from now on has one that does.
+            let mut fetched = Vec::new();
+            feed.fetch(&self.regions, &mut fetched)?;
+            for (index, memory) in fetched {
+                if let Some(lane) = lanes.get_mut(index) {
+                    *lane = memory;
+                }
+            }
+        }
+        for (lane, placed) in lanes.into_iter().zip(placed) {
+            let held = joining.look(&lane.words, capacity, lane.start, placed);
             let (position, lost) = match start {
                 Start::Latest => (held.head, 0),
                 Start::Oldest => (held.oldest, 0),
                 Start::Position(wanted) => join::settle(held, wanted, origin),
             };
             all_held.push(held);
-            self.lanes.push(Lane { reader: LaneReader::new(words, position), data, lost });
+            self.lanes.push(Lane::new(lane, position, lost));
         }
         if topology == Topology::Ordered {
             // Here the order ring says where to start; the lanes follow.
@@ -175,7 +181,7 @@ impl Engine {
         }
         self.store_counters();
         self.met |= self.has_producers();
-        Some(())
+        Ok(())
     }
 
     /// Hands out the next frame. `false`: there is none.
@@ -254,6 +260,9 @@ impl Engine {
         if self.health.is_broken() {
             return Err(PollError::Truncated);
         }
+        if self.feed.as_ref().is_some_and(|feed| feed.is_stale(&self.regions)) {
+            self.follow_tenants()?;
+        }
         let found = if self.ordered.is_some() { self.next_in_order() } else { self.visit() };
         let found = found.map_err(|error| self.explain(error))?;
         self.met |= found;
@@ -281,12 +290,14 @@ impl Engine {
         };
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         if self.lossless {
-            let available = lane
-                .reader
-                .available_gated(self.capacity)
-                .map_err(|_| PollError::Corrupt { lane: number })?;
+            let Ok(available) = lane.reader.available_gated(self.capacity) else {
+                if self.feed.is_some() {
+                    lane.give_up();
+                }
+                return Err(PollError::Corrupt { lane: number });
+            };
             if available == 0 {
-                return Ok(false);
+                return Ok(self.enter_next(index) && self.take_from(index, most)?);
             }
             let count = available.min(most);
             if self.in_place {
@@ -297,13 +308,48 @@ impl Engine {
         }
         let (run, lost) =
             run::copy(number, &mut lane.reader, &lane.data, self.capacity, most, &mut self.buffer);
+        let is_read = run.is_none() && lane.reader.available() == 0;
         if lost > 0 {
             self.count_lost(index, lost);
         }
         if let Some(run) = run {
             self.run = run;
         }
-        Ok(run.is_some())
+        Ok(run.is_some() || (is_read && self.enter_next(index) && self.take_from(index, most)?))
+    }
+
+    /// Goes on in a lane's next tenancy, if it has been let again since what is read.
+    #[inline]
+    fn enter_next(&mut self, index: usize) -> bool {
+        let cursor = self.row.positions.get(index).filter(|_| self.lossless);
+        let gate = cursor.map(|cursor| (cursor, self.capacity));
+        let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.is_followed()) else {
+            return false;
+        };
+        let lost = lane.enter_next(gate);
+        if let Some(lost) = lost.filter(|lost| *lost > 0) {
+            self.count_lost(index, lost);
+        }
+        lost.is_some()
+    }
+
+    /// Fetches the memory of tenants that came since the last look.
+    #[cold]
+    fn follow_tenants(&mut self) -> Result<(), PollError> {
+        let Some(feed) = &mut self.feed else {
+            return Ok(());
+        };
+        let mut fetched = Vec::new();
+        let mut done = feed.fetch(&self.regions, &mut fetched).map_err(|_| 0);
+        let capacity = self.lossless.then_some(self.capacity);
+        for (index, memory) in fetched {
+            if let Some(lane) = self.lanes.get_mut(index)
+                && !lane.succeed(memory, capacity)
+            {
+                done = Err(u32::try_from(index).unwrap_or(u32::MAX));
+            }
+        }
+        done.map_err(|lane| PollError::Corrupt { lane })
     }
 
     /// Books frames as lost.
@@ -420,9 +466,14 @@ impl Engine {
 
     /// Whether anything is published that this consumer has not come to.
     pub(super) fn has_more(&self) -> bool {
+        if self.feed.as_ref().is_some_and(|feed| feed.is_stale(&self.regions)) {
+            return true;
+        }
         match &self.ordered {
             Some(ordered) => ordered.has_more(),
-            None => self.lanes.iter().any(|lane| lane.reader.published() != lane.reader.position()),
+            None => self.lanes.iter().any(|lane| {
+                lane.reader.published() != lane.reader.position() || lane.is_followed()
+            }),
         }
     }
 
@@ -483,9 +534,7 @@ impl Drop for Engine {
             return;
         }
         self.release();
-        recovery::clear_consumer(&self.regions, self.seat.index);
-        crash_point!(BitsCleared);
-        self.seat.leave(&self.segment, &self.regions, Role::Consumer);
+        self.tie.leave(&self.regions, &self.seat, Role::Consumer);
         // Whoever slept because of this consumer need not any more.
         self.wake_all();
     }

@@ -6,7 +6,7 @@
 //! | has just joined, or was lapped | looks for the ticket beside the slots, from there on |
 //! | has read everything there is | whatever the lane's head says |
 
-use super::engine::{Engine, Lane};
+use super::engine::Engine;
 use crate::crash::crash_point;
 use crate::error::PollError;
 use crate::lane::join::Held;
@@ -17,6 +17,7 @@ use crate::order::{OrderWords, inside, join};
 use crate::regions::{OrderMemory, Regions, Row};
 use crate::run::{self, Run};
 use crate::sync::{Ordering, clock};
+use crate::tenancy::Lane;
 
 /// Frames read before the cursors are stored, at most.
 const RELEASE_FRAMES: u64 = 256;

@@ -7,8 +7,6 @@ use crate::error::PollError;
 use crate::lane::bits;
 use crate::park::{self, Step, Waiting};
 use crate::participant::Role;
-use crate::seat::{self, recovery};
-use crate::shm::lock;
 use crate::sync::Ordering;
 
 /// How often a waiting consumer asks the kernel whether the producers that it waits for live.
@@ -18,6 +16,7 @@ impl Engine {
     /// Waits for a frame. `false`: the time is over.
     pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, PollError> {
         if self.advance()? {
+            self.gone_since = None;
             return Ok(true);
         }
         let mut waiting = Waiting::new(self.wait, timeout);
@@ -36,7 +35,7 @@ impl Engine {
                     if Instant::now() >= probe_at {
                         self.give_back_dead_producers();
                         self.probe_at = None;
-                        return self.advance();
+                        return if self.advance()? { Ok(true) } else { self.heard_nothing() };
                     }
                     return Ok(false);
                 }
@@ -45,16 +44,26 @@ impl Engine {
                     true
                 }
             };
-            if looks && Instant::now() >= probe_at {
+            let probed = looks && Instant::now() >= probe_at;
+            if probed {
                 self.give_back_dead_producers();
                 probe_at = Instant::now() + PROBE;
                 self.probe_at = Some(probe_at);
             }
             if self.advance()? {
-                self.probe_at = None;
+                (self.probe_at, self.gone_since) = (None, None);
                 return Ok(true);
             }
+            if probed {
+                self.heard_nothing()?;
+            }
         }
+    }
+
+    /// Nothing came for some time: for good, if nobody is left who would know?
+    fn heard_nothing(&mut self) -> Result<bool, PollError> {
+        let given_up = self.tie.is_given_up(&mut self.gone_since);
+        if given_up { Err(PollError::BrokerGone) } else { Ok(false) }
     }
 
     fn park(&self, longest: Duration) {
@@ -73,18 +82,10 @@ impl Engine {
 
     /// Recovers producers that are provably dead, so that their lanes count as closed.
     fn give_back_dead_producers(&self) {
-        let dead = |lane: u32| {
-            let byte = seat::byte(Role::Producer, lane);
-            lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
-        };
         let words = (0..).step_by(64).zip(&self.regions.words.producers);
         // ORDERING: relaxed; only whom to ask about.
-        let any = words
-            .flat_map(|(base, word)| bits(word.load(Ordering::Relaxed)).map(move |bit| base + bit))
-            .any(dead);
-        if any {
-            // Somebody else may be faster, or this user may lack the right: the next look tells.
-            let _reclaimed = recovery::reclaim(&self.segment);
-        }
+        let held = words
+            .flat_map(|(base, word)| bits(word.load(Ordering::Relaxed)).map(move |bit| base + bit));
+        self.tie.give_back_dead(&self.regions, Role::Producer, held);
     }
 }

@@ -35,6 +35,12 @@ impl Joining {
         // ORDERING: release, pairs with the acquire load of the bits in `LaneWriter::gate`; makes
         // the cursors stored by `place` visible to whoever sees the bit.
         attached.fetch_or(1 << (consumer & 63), Ordering::Release);
+        Self::announced()
+    }
+
+    /// The same for a consumer whose bit somebody else has set, on its request and after its cursors
+    /// were stored; their exchange by socket orders the three.
+    pub(crate) fn announced() -> Self {
         // ORDERING: store→load, the joiner's half of the Dekker pair with `LaneWriter::renew`.
         fence(Ordering::SeqCst);
         Self(())

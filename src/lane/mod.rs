@@ -41,6 +41,12 @@ pub(crate) trait Gates {
     /// A consumer's cursor on this lane. `None` for a consumer that the bus does not have.
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64>;
 
+    /// Whether `cursor` leads to the words of whoever is that consumer now. Where each has words of
+    /// its own, a new one's have to be fetched first; until then nothing may be overwritten.
+    fn knows(&self, _consumer: u32) -> bool {
+        true
+    }
+
     /// Whether a consumer no longer counts: it is dead, or it was evicted, before or just now for
     /// being too far behind `head`. Asked only where the cursors are looked at anyway.
     fn lets_go(&self, _consumer: u32, _head: u64) -> bool {

@@ -149,6 +149,9 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // the joiner's cursor visible.
         let attached = self.gates.attached().load(Ordering::Acquire);
         for consumer in bits(attached) {
+            if !self.gates.knows(consumer) {
+                return (self.head, true);
+            }
             let Some(cursor) = self.gates.cursor(consumer) else {
                 continue;
             };
@@ -161,6 +164,11 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
             gate = earlier(gate, cursor.wrapping_add(self.capacity));
         }
         (gate, attached != 0)
+    }
+
+    /// The same, for putting in the cursors of who has joined.
+    pub(crate) fn gates_mut(&mut self) -> &mut G {
+        &mut self.gates
     }
 
     /// Whether a consumer that stands at `cursor` leaves no room for `count` more frames.

@@ -119,6 +119,34 @@ impl Geometry {
         self.producer_seat(self.shape.lanes) + consumer as u64 * SEAT_WORDS_BYTES
     }
 
+    /// Bytes of a brokered bus's board: the segment up to the end of its control region.
+    pub(crate) const fn board_bytes(&self) -> u64 {
+        self.cursors.offset
+    }
+
+    /// Bytes of a brokered bus's bells: a control region by itself.
+    pub(crate) const fn bells_bytes(&self) -> u64 {
+        self.cursors.offset - self.control.offset
+    }
+
+    /// Bytes of one consumer's row where it has memory of its own.
+    pub(crate) const fn own_row_bytes(&self) -> u64 {
+        self.row_bytes.next_multiple_of(PAGE_BYTES)
+    }
+
+    /// Bytes of one lane where it has memory of its own: a page that begins with its words, then
+    /// its slots.
+    pub(crate) const fn own_lane_bytes(&self) -> u64 {
+        PAGE_BYTES + self.lane_bytes
+    }
+
+    /// What a brokered bus takes at most while each seat is held once.
+    pub(crate) const fn brokered_bytes(&self) -> u64 {
+        let rows = self.shape.consumers as u64 * self.own_row_bytes();
+        let lanes = self.shape.lanes as u64 * self.own_lane_bytes();
+        self.board_bytes() + self.bells_bytes() + rows + lanes
+    }
+
     /// Bytes from the start of a row to its array of losses.
     pub(crate) const fn losses_offset(&self) -> u64 {
         CURSOR_WORDS_BYTES + cursor_array_bytes(self.shape.lanes)

@@ -5,7 +5,8 @@
 //!      0    8  magic "BUSWAY\0\0"
 //!      8    4  layout_version = 1
 //!     12    4  fixed_bytes = 512
-//!     16    8  features_incompat   a reader that knows not all of these bits must not attach
+//!     16    8  features_incompat   a reader that knows not all of these bits must not attach;
+//!                                  1 brokered: the regions after control are in memory of their own
 //!     24    8  features_ro_compat  … may observe, must not attach
 //!     32    8  features_compat     … may ignore them
 //!     40    8  segment_bytes
@@ -54,6 +55,8 @@ pub(crate) const MAGIC: [u8; 8] = *b"BUSWAY\0\0";
 pub(crate) const LAYOUT_VERSION: u32 = 1;
 /// Bytes of the fixed part.
 pub(crate) const FIXED_BYTES: u64 = 512;
+/// `features_incompat`: what follows the control region is not in this file.
+pub(crate) const BROKERED: u64 = 1;
 /// `features_ro_compat`: slow consumers are evicted, so that consumers have to read by checked copies
 /// and producers to skip the cursors of the evicted.
 pub(crate) const FEATURE_EVICTS: u64 = 1;
@@ -125,6 +128,8 @@ const _: () = {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Header {
     pub(crate) geometry: Geometry,
+    /// Whether this heads a board, which ends with the control region, and not a whole segment.
+    pub(crate) brokered: bool,
     /// Features that whoever writes to the bus must know.
     pub(crate) features_ro_compat: u64,
     /// When a consumer that is slow has to go; `None`: never.
@@ -164,7 +169,7 @@ impl Header {
             magic: MAGIC,
             layout_version: LAYOUT_VERSION,
             fixed_bytes: FIXED_BYTES as u32,
-            features_incompat: 0,
+            features_incompat: if self.brokered { BROKERED } else { 0 },
             features_ro_compat: self.features_ro_compat,
             features_compat: 0,
             segment_bytes: self.geometry.segment_bytes,
@@ -213,11 +218,12 @@ impl RawHeader {
         self.checksum = checksum(self, schema);
     }
 
-    /// How many bytes of schema document follow, if the fixed part looks like one of ours at all.
+    /// How many bytes of schema document follow, if the fixed part looks like one of ours at all
+    /// and needs the very `features` that the caller is prepared for.
     ///
     /// # Errors
     /// Says what else the bytes are.
-    pub(crate) fn schema_bytes(&self) -> Result<u32, HeaderError> {
+    pub(crate) fn schema_bytes(&self, features: u64) -> Result<u32, HeaderError> {
         if self.magic != MAGIC {
             return Err(HeaderError::Corrupt("it does not start with busway's magic".to_owned()));
         }
@@ -227,9 +233,9 @@ impl RawHeader {
                 self.layout_version
             )));
         }
-        if self.features_incompat != 0 {
+        if self.features_incompat != features {
             return Err(HeaderError::Incompatible(format!(
-                "it needs features {:#x}, this build knows none",
+                "it needs features {:#x}, expected here is {features:#x}",
                 self.features_incompat
             )));
         }
@@ -257,9 +263,10 @@ impl RawHeader {
         name: &str,
         schema: &[u8],
         file_bytes: u64,
+        features: u64,
     ) -> Result<Header, HeaderError> {
         let corrupt = |what: &str| HeaderError::Corrupt(what.to_owned());
-        let schema_bytes = self.schema_bytes()?;
+        let schema_bytes = self.schema_bytes(features)?;
         if self.checksum != checksum(self, schema) {
             return Err(corrupt("its header's checksum is wrong"));
         }
@@ -300,10 +307,11 @@ impl RawHeader {
         if stated != computed || !lanes_agree || self.segment_bytes != geometry.segment_bytes {
             return Err(corrupt("its regions are not where its shape puts them"));
         }
-        if file_bytes != geometry.segment_bytes {
+        let brokered = features == BROKERED;
+        let bytes = if brokered { geometry.board_bytes() } else { geometry.segment_bytes };
+        if file_bytes != bytes {
             return Err(HeaderError::Corrupt(format!(
-                "the file has {file_bytes} bytes, its header says {}",
-                geometry.segment_bytes
+                "the file has {file_bytes} bytes, its header says {bytes}"
             )));
         }
         let evict = Evict { lag: self.evict_lag, after_ns: self.evict_after_ns };
@@ -314,6 +322,7 @@ impl RawHeader {
         }
         Ok(Header {
             geometry,
+            brokered,
             features_ro_compat: self.features_ro_compat,
             evict: evicts.then_some(evict),
             origin: self.origin,

@@ -3,7 +3,7 @@
 //! Whatever another process stores there, every bit pattern is a value. Hot words of different
 //! writers stand on different 64-byte lines. Reserved bytes are zero and not touched.
 
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// The words of one lane, written by its producer alone.
 ///
@@ -104,6 +104,15 @@ pub(crate) struct SeatWords {
     pub(crate) doorbell: AtomicU32,
     pub(crate) _doorbell: AtomicU32,
     pub(crate) _line1: [AtomicU64; 7],
+}
+
+impl SeatWords {
+    /// How often the seat has been taken.
+    #[inline]
+    pub(crate) fn epoch(&self) -> u64 {
+        // ORDERING: acquire, pairs with the release store of the state in `seat::sit`.
+        super::state::SeatState::from_word(self.state.load(Ordering::Acquire)).epoch()
+    }
 }
 
 /// The first line of a consumer's row of cursors; two arrays of `lanes` words follow it.

@@ -23,13 +23,12 @@ use crate::order::{
 };
 use crate::park::{self, Step, Waiting};
 use crate::participant::Role;
-use crate::regions::{self, LaneData, LaneGates, OrderMemory, Regions, View};
+use crate::regions::{Cursors, LaneData, LaneGates, OrderMemory, Regions};
 use crate::seat::{self, Seat, recovery};
-use crate::shm::lock;
 use crate::shm::mapping::Shared;
-use crate::shm::segment::Segment;
 use crate::sync::barrier::Light;
 use crate::sync::{Ordering, clock};
+use crate::tie::{Berth, Tie};
 
 /// How long a blocked producer waits before it asks the kernel whether who holds it up is alive,
 /// and between asking again.
@@ -86,28 +85,24 @@ pub(super) struct Engine {
     regions: Regions,
     seat: Seat,
     pid: u32,
-    segment: Segment,
+    /// When it was first seen, while waiting, that the broker is gone.
+    gone_since: Option<Instant>,
+    tie: Tie,
 }
 
 impl Engine {
-    /// Opens the segment anew, takes a lane and sets up.
+    /// Takes a lane, maps the bus anew and sets up.
     pub(super) fn attach(bus: &Bus, options: &ProducerOptions<'_>) -> Result<Self, Error> {
-        let segment = bus.segment().reopen(View::Producer.file())?;
-        segment.check_owner()?;
         let header = bus.header();
         let geometry = header.geometry;
         let shape = geometry.shape;
-        let regions = Regions::map(&segment, header, View::Producer)?;
         let name = options.name.clone().unwrap_or_else(seat::process_name);
-        let seat = Seat::take(&segment, &regions, Role::Producer, &name)?;
-        let outside = || Error::Corrupt {
-            name: segment.name.clone(),
+        let Berth { tie, regions, seat, lanes, .. } = bus.tie().producer(header, &name)?;
+        let memory = lanes.into_iter().next().ok_or_else(|| Error::Corrupt {
+            name: bus.name().to_owned(),
             reason: format!("it has no lane {}", seat.index),
-        };
-        // Without its lane it is nobody: left taken, the seat would be that of a dead process.
-        let data = regions::map_lane(&segment, &geometry, seat.index)
-            .inspect_err(|_| seat.leave(&segment, &regions, Role::Producer))?;
-        let words = regions.lane(seat.index).ok_or_else(outside)?;
+        })?;
+        let (words, data) = (memory.words, memory.data);
         let gates = regions.gates(seat.index).with_data(&data);
         let lane = LaneWriter::resume(words, gates, shape.capacity);
         let lossless = shape.on_full.is_lossless();
@@ -118,14 +113,11 @@ impl Engine {
             }
             _ => None,
         };
-        let (word, bit) =
-            recovery::lane_bit(&regions.words.producers, seat.index).ok_or_else(outside)?;
         crash_point!(LaneNotOpen);
-        // ORDERING: release, pairs with the acquire load in the consumers' look at who is there.
-        word.fetch_or(bit, Ordering::Release);
+        tie.open_lane(&regions, seat.index)?;
         let stride = data.slots.stride();
         let small = |bytes: u32| usize::try_from(bytes).unwrap_or(0);
-        Ok(Self {
+        let mut engine = Self {
             first: lane.head(),
             lane,
             data,
@@ -149,8 +141,12 @@ impl Engine {
             regions,
             seat,
             pid: std::process::id(),
-            segment,
-        })
+            gone_since: None,
+            tie,
+        };
+        // Of those who join from now on it is told.
+        engine.fetch_cursors();
+        Ok(engine)
     }
 
     pub(super) fn lane(&self) -> u32 {
@@ -402,6 +398,10 @@ impl Engine {
     #[cold]
     fn wait_for_room(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
         self.check_standing()?;
+        // It may be closed only because somebody joined whose cursors are not here yet.
+        if self.fetch_cursors() && self.lane.has_room(count) {
+            return Ok(());
+        }
         self.lane.note_full(count, clock::monotonic_ns());
         self.wanted = count;
         let timeout = match (room, self.on_full) {
@@ -453,6 +453,7 @@ impl Engine {
             if !outlives_removal {
                 self.check_standing()?;
             }
+            self.fetch_cursors();
             match waiting.step() {
                 Step::Again => {}
                 Step::Over => return Err(PublishError::TimedOut),
@@ -468,8 +469,28 @@ impl Engine {
             if steps.is_multiple_of(64) || self.wait != Wait::Busy {
                 self.probe();
             }
+            if steps.is_multiple_of(64) && self.tie.is_given_up(&mut self.gone_since) {
+                return Err(PublishError::BrokerGone);
+            }
         }
+        self.gone_since = None;
         Ok(())
+    }
+
+    /// Fetches the cursors of consumers that this producer does not know yet, where they have
+    /// memory of their own. `true`: there were some, and they are here now.
+    fn fetch_cursors(&mut self) -> bool {
+        let LaneGates { words, cursors, .. } = self.lane.gates_mut();
+        let known = |cursors: &Cursors| {
+            // ORDERING: acquire, as in `LaneWriter::gate`.
+            bits(words.consumers.load(Ordering::Acquire)).all(|one| cursors.is_current(one))
+        };
+        if known(cursors) {
+            return false;
+        }
+        // What is not what it should be keeps the lane closed, as what did not come does.
+        let _all = self.tie.fetch_cursors(&words.consumers, cursors);
+        known(cursors)
     }
 
     /// Asks after whoever holds this producer up, once in `PROBE`: are they alive, do they move?
@@ -488,22 +509,7 @@ impl Engine {
     fn give_back_dead_consumers(&self) {
         // ORDERING: relaxed; only whom to ask about.
         let attached = self.lane.gates().attached().load(Ordering::Relaxed);
-        let dead = |consumer: u32| {
-            let byte = seat::byte(Role::Consumer, consumer);
-            lock::is_locked(&self.segment.file, byte).is_ok_and(|locked| !locked)
-        };
-        let mut any = false;
-        for consumer in bits(attached).filter(|&consumer| dead(consumer)) {
-            any = true;
-            if let Some(words) = self.regions.seat(Role::Consumer, consumer) {
-                recovery::declare(&self.segment, Role::Consumer, consumer, &words);
-            }
-        }
-        if any {
-            // Somebody else may be faster, or this user may lack the right: either way the next
-            // look at the cursors tells.
-            let _reclaimed = recovery::reclaim(&self.segment);
-        }
+        self.tie.give_back_dead(&self.regions, Role::Consumer, bits(attached));
     }
 
     /// Waits until everything is read; returns how much is not.
@@ -534,9 +540,7 @@ impl Drop for Engine {
             // A forked child has no part in the parent's attachment: the mappings are not there.
             return;
         }
-        recovery::clear_producer(&self.regions, self.seat.index);
-        crash_point!(BitsCleared);
-        self.seat.leave(&self.segment, &self.regions, Role::Producer);
+        self.tie.leave(&self.regions, &self.seat, Role::Producer);
         // Whoever sleeps learns that the lane is closed.
         self.wake();
     }

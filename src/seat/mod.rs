@@ -44,7 +44,7 @@ const CHANGING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) index: u32,
-    words: Shared<SeatWords>,
+    pub(crate) words: Shared<SeatWords>,
     /// What this process sleeps on.
     pub(crate) bell: Shared<SeatWords>,
 }
@@ -76,7 +76,7 @@ impl Seat {
                     if is_taken(&words) {
                         recovery::recover(segment, role, index)?;
                     }
-                    sit(&words, name);
+                    sit(&words, std::process::id(), Uid::effective().as_raw(), name);
                     crash_point!(SeatTaken);
                     regions.note_change();
                     return Ok(Self { index, words, bell });
@@ -95,7 +95,7 @@ impl Seat {
         Err(Error::SeatsTaken {
             name: segment.name.clone(),
             role: role.name(),
-            holders: participants(segment, regions, role),
+            holders: participants(Some(segment), regions, role),
         })
     }
 
@@ -142,12 +142,13 @@ pub(crate) fn is_taken(words: &SeatWords) -> bool {
     state(words).is_taken()
 }
 
-/// Writes this process's identity into a seat whose lock it holds.
-fn sit(words: &SeatWords, name: &str) {
+/// Writes who sits there into a seat that is this process's to give: it holds its lock, or is the
+/// broker.
+pub(crate) fn sit(words: &SeatWords, pid: u32, uid: u32, name: &str) {
     // ORDERING: relaxed for all of them; published by the release store of the state below.
     let state = SeatState::from_word(words.state.load(Ordering::Relaxed));
-    words.pid.store(std::process::id(), Ordering::Relaxed);
-    words.uid.store(Uid::effective().as_raw(), Ordering::Relaxed);
+    words.pid.store(pid, Ordering::Relaxed);
+    words.uid.store(uid, Ordering::Relaxed);
     words.attached_unix_ns.store(clock::unix_ns(), Ordering::Relaxed);
     let mut bytes = [0_u8; NAME_BYTES];
     for (to, from) in bytes.iter_mut().zip(cut(name, NAME_BYTES).bytes()) {
@@ -163,7 +164,7 @@ fn sit(words: &SeatWords, name: &str) {
 }
 
 /// Keeps the epoch, clears the rest.
-fn set_free(words: &SeatWords) {
+pub(crate) fn set_free(words: &SeatWords) {
     // ORDERING: relaxed load; besides the lock's holder only an evicter stores here, which leaves the
     // epoch as it is and comes too late now.
     let state = SeatState::from_word(words.state.load(Ordering::Relaxed));
@@ -171,9 +172,10 @@ fn set_free(words: &SeatWords) {
     words.state.store(state.freed().word(), Ordering::Release);
 }
 
-/// Who sits in a seat, if anybody. Bytes that are not UTF-8 show as replacement characters.
+/// Who sits in a seat, if anybody. Bytes that are not UTF-8 show as replacement characters. Without
+/// a segment a broker keeps the seats, and gives back those of the dead before anybody looks.
 pub(crate) fn occupant(
-    segment: &Segment,
+    segment: Option<&Segment>,
     regions: &Regions,
     role: Role,
     seat: u32,
@@ -200,12 +202,19 @@ pub(crate) fn occupant(
         evicted: state.is_evicted(),
         attached_unix_ns: words.attached_unix_ns.load(Ordering::Relaxed),
         // Where the lock cannot be looked at, nothing proves death.
-        alive: !state.is_dead() && lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true),
+        alive: !state.is_dead()
+            && segment.is_none_or(|segment| {
+                lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true)
+            }),
     })
 }
 
 /// Everybody who sits in a seat of a role.
-pub(crate) fn participants(segment: &Segment, regions: &Regions, role: Role) -> Vec<Participant> {
+pub(crate) fn participants(
+    segment: Option<&Segment>,
+    regions: &Regions,
+    role: Role,
+) -> Vec<Participant> {
     (0..regions.seats(role)).filter_map(|seat| occupant(segment, regions, role, seat)).collect()
 }
 

@@ -47,7 +47,7 @@ fn reclaim_seat(
     role: Role,
     index: u32,
 ) -> Result<Option<Reclaimed>, Error> {
-    let Some(occupant) = super::occupant(segment, regions, role, index) else {
+    let Some(occupant) = super::occupant(Some(segment), regions, role, index) else {
         return Ok(None);
     };
     if occupant.alive {
@@ -141,12 +141,17 @@ fn settle_lane(regions: &Regions, lane: u32) -> u64 {
 
 /// Says that a lane has no producer: what is published on it stays readable.
 pub(crate) fn clear_producer(regions: &Regions, lane: u32) {
-    clear_lane_bit(&regions.bells.sleeping_producers, lane);
-    clear_lane_bit(&regions.words.producers, lane);
+    clear_producer_bits(regions, lane);
     if let Some(words) = regions.lane(lane) {
         // ORDERING: relaxed; for display. Nobody is held up on a lane without a producer.
         words.held_since_ns.store(0, Ordering::Relaxed);
     }
+}
+
+/// The same where the lane's words are not this process's to store to.
+pub(crate) fn clear_producer_bits(regions: &Regions, lane: u32) {
+    clear_lane_bit(&regions.bells.sleeping_producers, lane);
+    clear_lane_bit(&regions.words.producers, lane);
 }
 
 /// Stops a consumer from gating anybody.

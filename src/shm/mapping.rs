@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 
 use super::sigbus;
 use crate::layout::geometry::Region;
@@ -60,6 +60,26 @@ impl Mapping {
         };
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
+        let slot = sigbus::watch(base.addr().get(), length.get());
+        let mapping =
+            Self { base: base.cast(), bytes: length.get(), pid: std::process::id(), slot };
+        // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
+        unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
+        Ok(Arc::new(mapping))
+    }
+
+    /// Zeros of this process alone, in the place of a region that nobody has written to yet. Takes
+    /// no memory before it is written to.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub(crate) fn blank(bytes: u64) -> io::Result<Arc<Self>> {
+        let bytes = usize::try_from(bytes).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let length = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: no address is asked for, so no existing mapping is replaced.
+        let base = unsafe { mmap_anonymous(None, length, protection, flags)? };
         let slot = sigbus::watch(base.addr().get(), length.get());
         let mapping =
             Self { base: base.cast(), bytes: length.get(), pid: std::process::id(), slot };

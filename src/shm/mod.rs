@@ -6,6 +6,7 @@
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod name;
+pub(crate) mod sealed;
 pub(crate) mod segment;
 pub(crate) mod sigbus;
 pub(crate) mod slots;

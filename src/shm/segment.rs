@@ -178,30 +178,7 @@ impl Segment {
     /// # Errors
     /// `Corrupt`, `Incompatible` or `Io`.
     pub(crate) fn header(&self) -> Result<(Header, Vec<u8>), Error> {
-        let corrupt = |reason: String| Error::Corrupt { name: self.name.clone(), reason };
-        let refused = |error| match error {
-            HeaderError::Corrupt(reason) => corrupt(reason),
-            HeaderError::Incompatible(reason) => {
-                Error::Incompatible { name: self.name.clone(), reason }
-            }
-        };
-        let short = |source: io::Error| match source.kind() {
-            io::ErrorKind::UnexpectedEof => corrupt("the file is shorter than a header".to_owned()),
-            _ => Error::Io { action: "read the segment header", source },
-        };
-        let mut raw = RawHeader::new_zeroed();
-        self.file.read_exact_at(raw.as_mut_bytes(), 0).map_err(short)?;
-        let schema_bytes = raw.schema_bytes().map_err(refused)?;
-        let mut schema = vec![0; usize::try_from(schema_bytes).unwrap_or(0)];
-        let after = crate::layout::header::FIXED_BYTES;
-        self.file.read_exact_at(&mut schema, after).map_err(short)?;
-        let bytes = self
-            .file
-            .metadata()
-            .map_err(|source| Error::Io { action: "read the segment's size", source })?
-            .len();
-        let header = raw.check(&self.name, &schema, bytes).map_err(refused)?;
-        Ok((header, schema))
+        read_header(&self.file, &self.name, 0)
     }
 
     /// Whether the bus's name still stands for this file. Where the system does not say, nothing
@@ -209,6 +186,38 @@ impl Segment {
     pub(crate) fn is_linked(&self) -> bool {
         !self.file.metadata().is_ok_and(|meta| meta.nlink() == 0)
     }
+}
+
+/// Reads and checks a header that needs these `features`, at the start of a segment or of a board.
+///
+/// # Errors
+/// `Corrupt`, `Incompatible` or `Io`.
+pub(crate) fn read_header(
+    file: &File,
+    name: &str,
+    features: u64,
+) -> Result<(Header, Vec<u8>), Error> {
+    let corrupt = |reason: String| Error::Corrupt { name: name.to_owned(), reason };
+    let refused = |error| match error {
+        HeaderError::Corrupt(reason) => corrupt(reason),
+        HeaderError::Incompatible(reason) => Error::Incompatible { name: name.to_owned(), reason },
+    };
+    let short = |source: io::Error| match source.kind() {
+        io::ErrorKind::UnexpectedEof => corrupt("the file is shorter than a header".to_owned()),
+        _ => Error::Io { action: "read the segment header", source },
+    };
+    let mut raw = RawHeader::new_zeroed();
+    file.read_exact_at(raw.as_mut_bytes(), 0).map_err(short)?;
+    let schema_bytes = raw.schema_bytes(features).map_err(refused)?;
+    let mut schema = vec![0; usize::try_from(schema_bytes).unwrap_or(0)];
+    let after = crate::layout::header::FIXED_BYTES;
+    file.read_exact_at(&mut schema, after).map_err(short)?;
+    let bytes = file
+        .metadata()
+        .map_err(|source| Error::Io { action: "read the segment's size", source })?
+        .len();
+    let header = raw.check(name, &schema, bytes, features).map_err(refused)?;
+    Ok((header, schema))
 }
 
 /// Takes the name away. Whoever has the file open keeps it.
