@@ -25,7 +25,7 @@ use busway::{FrameLayout, OnFull, Timestamps, Topology};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::api::{CreateBus, FileMode, GroupName, Period};
+use crate::api::{AllowText, CreateBus, FileMode, GroupName, Period};
 
 /// A config file's size is bounded so that `--config /dev/zero` ends.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -102,6 +102,10 @@ struct BusTable {
     evict_lag: Option<u64>,
     evict_after: Option<Period>,
     size_max: Option<u64>,
+    #[serde(default)]
+    brokered: bool,
+    #[serde(default)]
+    allow: Vec<AllowText>,
 }
 
 impl Config {
@@ -174,6 +178,8 @@ impl BusTable {
                 .evict_after
                 .map(|Period(after)| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX)),
             size_max_bytes: self.size_max,
+            brokered: self.brokered,
+            allow: self.allow,
             if_not_exists: true,
             ..CreateBus::default()
         };

@@ -6,7 +6,10 @@
 
 use busway::{Bus, BusOptions, Error};
 
+use crate::api::CreateBus;
+use crate::broker::Brokered;
 use crate::config::Config;
+use crate::runtime_dir::own_uid;
 use crate::segment;
 
 /// What became of the declared buses.
@@ -34,14 +37,19 @@ pub struct DeclareError {
 /// # Errors
 /// When a declared bus exists with other options, its options are no good, or the system refuses.
 /// Then whatever this call created is removed again.
-pub fn ensure(config: &Config) -> Result<Outcome, DeclareError> {
+pub(crate) fn ensure(config: &Config, brokered: &Brokered) -> Result<Outcome, DeclareError> {
     let mut outcome = Outcome::default();
     let mut missing = Vec::new();
+    let mut held = Vec::new();
     for (line, wish) in &config.buses {
         let name = wish.name.as_str();
         let failed = |source| DeclareError { line: *line, name: name.to_owned(), source };
         let options = wish.options().map_err(failed)?;
         options.size_bytes().map_err(failed)?;
+        if wish.brokered {
+            held.push((*line, wish, options));
+            continue;
+        }
         match segment::open(name) {
             // The library compares, and says what differs.
             Ok(_) => match options.clone().if_not_exists(true).create(name) {
@@ -52,11 +60,15 @@ pub fn ensure(config: &Config) -> Result<Outcome, DeclareError> {
             Err(source) => return Err(failed(source)),
         }
     }
-    match create_all(missing, &mut outcome) {
+    // Those of an earlier daemon went with it: there are none yet.
+    let created =
+        create_all(missing, &mut outcome).and_then(|()| hold_all(held, brokered, &mut outcome));
+    match created {
         Ok(()) => Ok(outcome),
         Err(error) => {
             for name in &outcome.created {
-                // Nobody has had time to attach; what cannot be removed is seen in the list.
+                // Nobody has had time to attach; what cannot be removed is seen in the list. Those that
+                // are held here go with this process.
                 let _ = Bus::remove(name);
             }
             Err(error)
@@ -75,6 +87,20 @@ fn create_all(
             source,
         })?;
         outcome.created.push(name.to_owned());
+    }
+    Ok(())
+}
+
+fn hold_all(
+    held: Vec<(usize, &CreateBus, BusOptions)>,
+    brokered: &Brokered,
+    outcome: &mut Outcome,
+) -> Result<(), DeclareError> {
+    for (line, wish, options) in held {
+        let failed = |source| DeclareError { line, name: wish.name.clone(), source };
+        let allow = wish.allowed().map_err(failed)?;
+        brokered.lock().create(&options, &wish.name, own_uid(), allow).map_err(failed)?;
+        outcome.created.push(wish.name.clone());
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 
 use crate::api::CreateBus;
 use crate::args::Args;
+use crate::broker::Brokered;
 use crate::config::Config;
 use crate::runtime_dir::own_uid;
 use crate::server::{Access, BODY_BYTES_MAX, Context, converse, router};
@@ -43,7 +44,8 @@ impl Daemon {
     /// When the system gives no descriptor.
     pub fn new(prefix: &str) -> io::Result<Self> {
         let access = Access::new(own_uid(), Vec::new());
-        let context = Context::new(access, WatchHandle::idle()?, PathBuf::new(), None);
+        let context =
+            Context::new(access, WatchHandle::idle()?, Brokered::default(), PathBuf::new(), None);
         let prefix: Arc<str> = prefix.into();
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,

@@ -7,6 +7,7 @@
 //!   segment                          what anybody may have put into /dev/shm
 //!   server/                          the HTTP interface
 //!   watch/                           who attaches, detaches, dies
+//!   broker/                          hands out the memory of brokered buses
 //! api          the documents that travel over the socket
 //! client       a blocking client
 //! ```
@@ -19,6 +20,7 @@
 
 pub mod api;
 mod args;
+mod broker;
 mod client;
 mod config;
 mod declared;

@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 
 use crate::api::{FileMode, GroupName, TextError};
 use crate::args::Args;
+use crate::broker::{BrokerService, Brokered};
 use crate::config::{Config, ConfigError};
 use crate::declared::{self, DeclareError};
 use crate::lock::{DaemonLock, LockError};
@@ -68,7 +69,8 @@ fn live(args: &Args) -> Result<(), RunError> {
     let _lock = DaemonLock::take(&directory.lock())?;
     raise_descriptor_limit();
     let signals = Signals::hold().map_err(io_error("handle signals"))?;
-    let outcome = declared::ensure(&config)
+    let brokered = Brokered::default();
+    let outcome = declared::ensure(&config, &brokered)
         .map_err(|error| RunError::Declared { file: file(), error: Box::new(error) })?;
     for name in &outcome.created {
         tracing::info!(bus = name, "created as declared");
@@ -79,9 +81,13 @@ fn live(args: &Args) -> Result<(), RunError> {
     let watch = Watch::start().map_err(io_error("start the watch"))?;
     let (listener, socket_file) =
         socket::bind(&directory.socket(), mode, group).map_err(io_error("bind the socket"))?;
+    let (packets, broker_file) = socket::bind_packets(&directory.broker_socket(), mode, group)
+        .map_err(io_error("bind the broker's socket"))?;
+    let broker =
+        BrokerService::start(packets, brokered.clone()).map_err(io_error("start the broker"))?;
     let access = Access::new(own_uid(), config.daemon.allow_uids);
     let path = directory.path().to_owned();
-    let context = Context::new(access, watch.handle(), path, config.path);
+    let context = Context::new(access, watch.handle(), brokered, path, config.path);
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -93,9 +99,10 @@ fn live(args: &Args) -> Result<(), RunError> {
             }
             served
         });
-    drop(socket_file);
+    drop((socket_file, broker_file));
+    broker.stop();
     watch.stop();
-    tracing::info!("stopped; the buses stay");
+    tracing::info!("stopped; the named buses stay, the brokered are gone");
     served
 }
 

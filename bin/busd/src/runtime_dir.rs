@@ -21,6 +21,8 @@ use rustix::fs::{Gid, Mode, OFlags};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "busd.sock";
+/// The name in the runtime directory of the socket that hands out brokered buses.
+pub const BROKER_SOCKET_NAME: &str = "broker.sock";
 /// The lock's name in the runtime directory.
 pub const LOCK_NAME: &str = "busd.lock";
 
@@ -87,6 +89,12 @@ impl RuntimeDir {
         self.path.join(SOCKET_NAME)
     }
 
+    /// The daemon's socket for those who attach to brokered buses.
+    #[must_use]
+    pub fn broker_socket(&self) -> PathBuf {
+        self.path.join(BROKER_SOCKET_NAME)
+    }
+
     /// The daemon's lock.
     #[must_use]
     pub fn lock(&self) -> PathBuf {
@@ -141,7 +149,8 @@ impl RuntimeDir {
 
     /// A Unix socket's path has at most 107 bytes (unix(7)).
     fn check_length(&self) -> Result<(), RuntimeDirError> {
-        let len = self.socket().as_os_str().len();
+        // The longer of the two names.
+        let len = self.broker_socket().as_os_str().len();
         if len > 107 { Err(self.error(Reason::TooLong { len })) } else { Ok(()) }
     }
 

@@ -1,4 +1,4 @@
-//! The daemon's listening socket, as a file with the mode that was asked for.
+//! The daemon's listening sockets, each as a file with the mode that was asked for.
 //!
 //! It is bound under a second name, given its mode and group, and renamed into place, so that
 //! clients never see it with other rights and a socket that a killed daemon left is replaced in
@@ -6,9 +6,15 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 /// Removes the socket's name when dropped.
 #[derive(Debug)]
@@ -16,26 +22,54 @@ pub struct SocketFile {
     path: PathBuf,
 }
 
-/// Binds the socket; what comes back does not block.
+/// Binds the socket for HTTP; what comes back does not block.
 ///
 /// # Errors
 /// When something that is no socket has the name, or the system refuses.
 pub fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener, SocketFile)> {
-    // Shorter than the real name, so that the path fits whenever the real one does.
+    let (listener, file) = place(path, mode, group, |draft| UnixListener::bind(draft))?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, file))
+}
+
+/// Binds the socket for packets; what comes back does not block.
+///
+/// # Errors
+/// As [`bind`].
+pub fn bind_packets(
+    path: &Path,
+    mode: u32,
+    group: Option<u32>,
+) -> io::Result<(OwnedFd, SocketFile)> {
+    place(path, mode, group, |draft| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(draft)?)?;
+        rustix::net::listen(&socket, BACKLOG)?;
+        Ok(socket)
+    })
+}
+
+fn place<T>(
+    path: &Path,
+    mode: u32,
+    group: Option<u32>,
+    bind: impl FnOnce(&Path) -> io::Result<T>,
+) -> io::Result<(T, SocketFile)> {
+    // Shorter than the real names, so that the path fits whenever the real one does.
     let draft = path.with_file_name("busd.new");
     for name in [path, &draft] {
         remove_stale(name)?;
     }
     // Before the file, which is there already when listening fails.
     let mut file = SocketFile { path: draft.clone() };
-    let listener = UnixListener::bind(&draft)?;
+    let listener = bind(&draft)?;
     if group.is_some() {
         std::os::unix::fs::chown(&draft, None, group)?;
     }
     fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
     fs::rename(&draft, path)?;
     path.clone_into(&mut file.path);
-    listener.set_nonblocking(true)?;
     Ok((listener, file))
 }
 

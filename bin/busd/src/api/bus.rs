@@ -5,13 +5,15 @@ use std::time::Duration;
 use busway::{BusInfo, BusOptions, BusStat, FrameLayout, OnFull, Role, Timestamps, Topology};
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorBody, FileMode, GroupName, Participant};
+use super::{AllowText, ErrorBody, FileMode, GroupName, Participant};
 
 /// A bus: its geometry and policies, which never change, and a few live counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bus {
-    /// Its name; the segment is `/dev/shm/busway.NAME`.
+    /// Its name; the segment of a named bus is `/dev/shm/busway.NAME`.
     pub name: String,
+    /// Whether the daemon hands out its memory; else it is a segment with a name.
+    pub brokered: bool,
     /// How the lanes are used.
     pub topology: Topology,
     /// What a producer does when its lane is full.
@@ -91,6 +93,8 @@ pub struct BusDetail {
     pub bus: Bus,
     /// Its stored schema, if any.
     pub schema: Option<serde_json::Value>,
+    /// Who may use it, by number; `null` for a named bus, whose file's mode says that.
+    pub allow: Option<Vec<AllowText>>,
     /// One entry a lane, by index.
     pub lanes: Vec<Lane>,
     /// Consumers that gate the producers, by seat.
@@ -215,6 +219,10 @@ pub struct CreateBus {
     pub evict_after_ns: Option<u64>,
     /// Refuse to create a segment above this size; default 1 GiB.
     pub size_max_bytes: Option<u64>,
+    /// Have the daemon hand out the bus's memory; default `false`: a segment with a name.
+    pub brokered: bool,
+    /// Who may use a brokered bus besides who asks for it, root and the daemon's user.
+    pub allow: Vec<AllowText>,
     /// Accept a bus of this name that exists with the same options; default `false`.
     pub if_not_exists: bool,
 }
@@ -289,6 +297,28 @@ impl CreateBus {
     }
 }
 
+impl CreateBus {
+    /// The access list in numbers.
+    ///
+    /// # Errors
+    /// `bad_option` when the host has no such user or group, or the bus is not to be brokered.
+    pub fn allowed(&self) -> Result<Vec<busway::host::Allow>, busway::Error> {
+        let refused = |value: String, allowed: &str| busway::Error::BadOption {
+            option: "access list",
+            value,
+            allowed: allowed.to_owned(),
+        };
+        if let Some(line) = self.allow.first().filter(|_| !self.brokered) {
+            return Err(refused(line.to_string(), "none unless the bus is brokered"));
+        }
+        let line = |text: &AllowText| {
+            text.resolve()
+                .map_err(|_| refused(text.to_string(), "the users and groups of this host"))
+        };
+        self.allow.iter().map(line).collect()
+    }
+}
+
 impl Bus {
     /// Joins what never changes with a snapshot of what does.
     #[must_use]
@@ -296,6 +326,7 @@ impl Bus {
         let producers = stat.lanes.iter().filter(|lane| lane.producer.is_some()).count();
         Self {
             name: info.name.clone(),
+            brokered: info.brokered,
             topology: info.topology,
             on_full: info.on_full,
             timestamps: info.timestamps,
@@ -330,22 +361,47 @@ impl BusDetail {
     /// Reads everything there is to know of an open bus. Blocks on nothing.
     #[must_use]
     pub fn read(bus: &busway::Bus) -> Self {
-        let stat = bus.stat();
-        let (name, now_ns) = (bus.name(), bus.now_ns());
+        Self::new(bus.info(), &bus.stat(), bus.schema(), bus.now_ns(), &bus.participants(), None)
+    }
+
+    /// The same of a bus that this process holds.
+    #[must_use]
+    pub fn read_held(bus: &busway::host::HostedBus) -> Self {
+        let allow = bus.allow().iter().copied().map(AllowText::from).collect();
+        Self::new(
+            bus.info(),
+            &bus.stat(),
+            bus.schema(),
+            bus.now_ns(),
+            &bus.participants(),
+            Some(allow),
+        )
+    }
+
+    fn new(
+        info: &BusInfo,
+        stat: &BusStat,
+        schema: Option<&busway::Schema>,
+        now_ns: u64,
+        participants: &[busway::Participant],
+        allow: Option<Vec<AllowText>>,
+    ) -> Self {
+        let name = info.name.as_str();
         let holds_up = |seat: u32| {
             let held = stat.lanes.iter().filter(|lane| lane.held_since_ns.is_some());
             held.filter(|lane| lane.held_by.contains(&seat)).map(|lane| lane.lane).collect()
         };
         Self {
-            bus: Bus::new(bus.info(), &stat),
-            schema: bus.schema().and_then(|schema| serde_json::to_value(schema).ok()),
+            bus: Bus::new(info, stat),
+            schema: schema.and_then(|schema| serde_json::to_value(schema).ok()),
+            allow,
             lanes: stat.lanes.iter().map(|lane| Lane::new(name, lane, now_ns)).collect(),
             consumers: stat
                 .consumers
                 .iter()
                 .map(|one| Consumer::new(name, one, holds_up(one.participant.seat)))
                 .collect(),
-            bystanders: bystanders(bus, &stat),
+            bystanders: bystanders(name, participants, stat),
             order: stat.order.as_ref().map(|order| Order { tail_position: order.tail }),
             recoveries: stat.recoveries,
             punches: stat.punches,
@@ -363,14 +419,14 @@ impl BusDetail {
 }
 
 /// Who sits in a consumer's seat and is not among those that gate.
-fn bystanders(bus: &busway::Bus, stat: &BusStat) -> Vec<Participant> {
+fn bystanders(bus: &str, participants: &[busway::Participant], stat: &BusStat) -> Vec<Participant> {
     let gates = |who: &busway::Participant| {
         stat.consumers.iter().any(|one| one.participant.seat == who.seat)
     };
-    bus.participants()
+    participants
         .iter()
         .filter(|who| who.role == Role::Consumer && !gates(who))
-        .map(|who| Participant::bystander(bus.name(), who))
+        .map(|who| Participant::bystander(bus, who))
         .collect()
 }
 

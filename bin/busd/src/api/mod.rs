@@ -29,7 +29,7 @@ pub use error::{ErrorBody, ErrorDocument};
 pub use participant::{Participant, ParticipantList, Standing};
 pub use process::ProcessState;
 pub use service::{Health, HealthStatus, Version};
-pub use text::{FileMode, GroupName, Period, TextError, UserName};
+pub use text::{AllowText, FileMode, GroupName, Period, TextError, UserName};
 
 /// The version of the HTTP interface: the first part of every path.
 pub const API_VERSION: &str = "v1";

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use busway::host::{Allow, Roles, Who};
 use serde::{Deserialize, Serialize};
 
 /// The permission bits of a segment or socket, written in octal: `"0600"`.
@@ -18,6 +19,11 @@ pub struct FileMode(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupName(String);
+
+/// Who may use a brokered bus, and as what: `alice`, `1000:producer`, `@audio:consumer`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AllowText(String);
 
 /// A user, by name or by number: `"robot"` or `"1000"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +96,78 @@ impl fmt::Display for GroupName {
     }
 }
 
+impl AllowText {
+    /// The line in numbers, looked up in the host's databases of users and groups.
+    ///
+    /// # Errors
+    /// When the host has no user or group of this name, or the database cannot be read.
+    pub fn resolve(&self) -> Result<Allow, TextError> {
+        let (who, roles) = parts(&self.0)?;
+        let who = match who.strip_prefix('@') {
+            Some(group) => Who::Group(group.parse::<GroupName>()?.resolve()?),
+            None => Who::User(who.parse::<UserName>()?.resolve()?),
+        };
+        Ok(Allow { who, roles })
+    }
+}
+
+/// Who, with `@` before a group, and as what.
+fn parts(text: &str) -> Result<(&str, Roles), TextError> {
+    let (who, roles) = text.split_once(':').unwrap_or((text, "both"));
+    let roles = match roles {
+        "producer" => Some(Roles::Producer),
+        "consumer" => Some(Roles::Consumer),
+        "both" => Some(Roles::Both),
+        _ => None,
+    };
+    match roles {
+        Some(roles) if !who.trim_start_matches('@').is_empty() && !who.contains(['\0', '\n']) => {
+            Ok((who, roles))
+        }
+        _ => Err(TextError(format!(
+            "{text:?} does not say who may use a bus: write USER, UID or @GROUP, and :producer, \
+             :consumer or :both after it"
+        ))),
+    }
+}
+
+impl FromStr for AllowText {
+    type Err = TextError;
+
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        parts(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for AllowText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl From<Allow> for AllowText {
+    fn from(allow: Allow) -> Self {
+        let who = match allow.who {
+            Who::User(uid) => uid.to_string(),
+            Who::Group(gid) => format!("@{gid}"),
+        };
+        let roles = match allow.roles {
+            Roles::Producer => "producer",
+            Roles::Consumer => "consumer",
+            Roles::Both => "both",
+        };
+        Self(format!("{who}:{roles}"))
+    }
+}
+
+impl TryFrom<String> for AllowText {
+    type Error = TextError;
+
+    fn try_from(text: String) -> Result<Self, TextError> {
+        text.parse()
+    }
+}
+
 impl UserName {
     /// The user's number, looked up in the host's user database.
     ///
@@ -133,6 +211,12 @@ impl TryFrom<String> for Period {
 
     fn try_from(text: String) -> Result<Self, TextError> {
         text.parse()
+    }
+}
+
+impl From<AllowText> for String {
+    fn from(allow: AllowText) -> Self {
+        allow.0
     }
 }
 
@@ -192,6 +276,25 @@ mod tests {
             let error = text.parse::<FileMode>().expect_err(text);
             assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
         }
+    }
+
+    #[test]
+    fn lines_of_an_access_list_resolve_and_are_written_as_they_are_read() {
+        let line = |text: &str| text.parse::<AllowText>().unwrap().resolve().unwrap();
+        let both = Roles::Both;
+        assert_eq!(line("root"), Allow { who: Who::User(0), roles: both });
+        assert_eq!(line("@root:both"), Allow { who: Who::Group(0), roles: both });
+        assert_eq!(line("7:producer"), Allow { who: Who::User(7), roles: Roles::Producer });
+        assert_eq!(line("@7:consumer"), Allow { who: Who::Group(7), roles: Roles::Consumer });
+        for text in ["7:producer", "@7:consumer", "7:both"] {
+            assert_eq!(AllowText::from(line(text)).to_string(), text);
+        }
+        for text in ["", "@", ":producer", "7:", "7:owner", "@:both", "a\n"] {
+            let error = text.parse::<AllowText>().expect_err(text);
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+        let unknown = "no-such-user-here".parse::<AllowText>().unwrap().resolve().unwrap_err();
+        assert!(unknown.to_string().contains("no-such-user-here"));
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The handlers keep nothing: every answer is read from the segments when it is asked for, so that
-//! it is as true after a restart as before, and whoever else creates or removes buses is seen.
+//! it is as true after a restart as before, and whoever else creates or removes buses is seen. (The
+//! brokered buses are the daemon's own; they are read in the same way.)
 
 mod access;
 mod buses;
@@ -35,6 +36,7 @@ pub(crate) use serve::converse;
 pub(crate) use serve::serve;
 pub(crate) use work::finish;
 
+use crate::broker::Brokered;
 use crate::watch::WatchHandle;
 
 /// What every handler may use.
@@ -46,6 +48,7 @@ pub(crate) struct Context {
 struct Shared {
     access: Access,
     watch: WatchHandle,
+    brokered: Brokered,
     runtime_dir: PathBuf,
     config_file: Option<PathBuf>,
     started: Instant,
@@ -55,11 +58,12 @@ impl Context {
     pub(crate) fn new(
         access: Access,
         watch: WatchHandle,
+        brokered: Brokered,
         runtime_dir: PathBuf,
         config_file: Option<PathBuf>,
     ) -> Self {
         let started = Instant::now();
-        let shared = Shared { access, watch, runtime_dir, config_file, started };
+        let shared = Shared { access, watch, brokered, runtime_dir, config_file, started };
         Self { shared: Arc::new(shared) }
     }
 }

@@ -28,6 +28,15 @@ pub(super) async fn version() -> Json<Version> {
 pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
     let shared = &context.shared;
     let watch = shared.watch.report();
+    let brokered = shared.brokered.clone();
+    // The broker may be making memory for somebody. Should the look break off, it is not counted.
+    let (held, attached) = tokio::task::spawn_blocking(move || {
+        let broker = brokered.lock();
+        let attached = |bus: &busway::host::HostedBus| bus.participants().len();
+        (broker.buses().count(), broker.buses().map(attached).sum::<usize>())
+    })
+    .await
+    .unwrap_or_default();
     let keeps_up = watch.age < WATCH_AGE_MAX;
     Json(Health {
         status: if keeps_up { HealthStatus::Ok } else { HealthStatus::Degraded },
@@ -36,9 +45,9 @@ pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
         uptime_ms: milliseconds(shared.started.elapsed()),
         runtime_dir: shared.runtime_dir.display().to_string(),
         config_file: shared.config_file.as_ref().map(|path| path.display().to_string()),
-        buses: watch.buses,
+        buses: watch.buses + held as u64,
         unreadable: watch.unreadable,
-        participants: watch.participants,
+        participants: watch.participants + attached as u64,
         seats_recovered: watch.seats_recovered,
         watch_age_ms: milliseconds(watch.age),
     })

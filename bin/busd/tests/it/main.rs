@@ -7,6 +7,7 @@
 //! lifecycle  one daemon a directory; signals; kill -9 and another start
 //! watch      attach, detach and death of other processes
 //! bad_news   who was evicted, held up, or met impossible words
+//! brokered   buses whose memory the daemon hands out
 //! config     the config file
 //! client     the client that busctl uses
 //! faults     system calls that fail, and kills at each of them
@@ -19,6 +20,7 @@
 
 mod access;
 mod bad_news;
+mod brokered;
 mod client;
 mod config;
 mod faults;

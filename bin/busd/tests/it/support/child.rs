@@ -1,6 +1,7 @@
 //! Other processes: this test binary runs itself and does one task on one bus.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -32,6 +33,15 @@ pub struct Child {
 impl Child {
     /// Starts a child and waits until it is attached.
     pub fn start(task: Task, bus: &str) -> Self {
+        Self::start_through(task, bus, None)
+    }
+
+    /// The same on a brokered bus, through its daemon's socket.
+    pub fn start_brokered(task: Task, bus: &str, socket: &Path) -> Self {
+        Self::start_through(task, bus, Some(socket))
+    }
+
+    fn start_through(task: Task, bus: &str, socket: Option<&Path>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
             .args(["--exact", "support::child::runs_a_task", "--nocapture", "--ignored"])
@@ -39,6 +49,9 @@ impl Child {
             .env("BUSD_TEST_BUS", bus)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
+        if let Some(socket) = socket {
+            command.env("BUSD_TEST_SOCKET", socket);
+        }
         let mut process = Leashed::spawn(&mut command);
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut child = Self { process, lines };
@@ -90,7 +103,11 @@ fn runs_a_task() {
     let Ok(task) = std::env::var("BUSD_TEST_TASK") else {
         return;
     };
-    let bus = Bus::open(&std::env::var("BUSD_TEST_BUS").unwrap()).unwrap();
+    let name = std::env::var("BUSD_TEST_BUS").unwrap();
+    let bus = match std::env::var_os("BUSD_TEST_SOCKET") {
+        Some(socket) => Bus::connect(socket, &name).unwrap(),
+        None => Bus::open(&name).unwrap(),
+    };
     match task.as_str() {
         "HoldProducer" => {
             let producer = bus.producer().name("holder").attach().unwrap();

@@ -85,6 +85,11 @@ impl Daemon {
         self.runtime_dir().join("busd.sock")
     }
 
+    /// Where those who attach to brokered buses ask.
+    pub fn broker_socket(&self) -> PathBuf {
+        self.runtime_dir().join("broker.sock")
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
