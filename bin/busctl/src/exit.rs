@@ -56,7 +56,7 @@ impl Exit {
             "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" | "too_large"
             | "wrong_length" | "batch_size" | "bad_request" => Self::Usage,
             "not_found" | "removed" => Self::NotFound,
-            "daemon_unreachable" | "protocol" => Self::Daemon,
+            "daemon_unreachable" | "protocol" | "broker" | "broker_gone" => Self::Daemon,
             "permission" | "untrusted" => Self::Permission,
             "timed_out" => Self::Timeout,
             "already_exists" | "differs" => Self::AlreadyExists,
@@ -147,9 +147,9 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
             "`--if-not-exists` accepts a bus of the same shape; `busctl rm` removes what is there",
         ),
         "differs" => Some("take another name, or `busctl rm` it first"),
-        "permission" => {
-            Some("whoever created the bus chose who may use it, with `create --mode` and `--group`")
-        }
+        "permission" => Some(
+            "whoever created the bus chose who may use it: `create --mode`, `--group`, `--allow`",
+        ),
         "untrusted" => Some(
             "`--owner USER` of pub, sub, tap, hz and bw trusts that user's; `busctl doctor NAME` says more",
         ),
@@ -160,6 +160,7 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
             "attach again to go on; `busctl stat NAME` shows the bus's rule for slow consumers",
         ),
         "in_use" => Some("`busctl rm -f` removes it anyway: who is attached learns of it"),
+        "broker" | "broker_gone" => Some("a brokered bus lives as long as the daemon that made it"),
         "daemon_unreachable" | "protocol" => Some("--no-daemon works straight on the segments"),
         _ => None,
     }

@@ -14,6 +14,7 @@ mod exit;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
+mod open;
 mod output;
 mod private_dir;
 mod process;

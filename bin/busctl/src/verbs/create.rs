@@ -5,7 +5,7 @@ use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::units::parse_size_u32;
 use crate::units::{choice, format_bytes, format_count, parse_duration, parse_size};
-use busd::api::{self, CreateBus, FileMode, GroupName};
+use busd::api::{self, AllowText, CreateBus, FileMode, GroupName};
 use busway::{FrameLayout, OnFull, Schema, Timestamps, Topology};
 use clap::Args;
 use serde::Serialize;
@@ -67,6 +67,13 @@ pub struct CreateArgs {
     /// Group of the segment, by name or number
     #[arg(long, value_name = "GROUP")]
     group: Option<GroupName>,
+    /// Have the daemon hand out the bus's memory: no participant can harm another's frames
+    #[arg(long)]
+    brokered: bool,
+    /// Who may use a brokered bus besides you and root: USER, UID or @GROUP, and then
+    /// :producer, :consumer or :both [may be repeated]
+    #[arg(long, value_name = "WHO", requires = "brokered")]
+    allow: Vec<AllowText>,
     /// Refuse a segment above this size [default: 1G]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     size_max: Option<u64>,
@@ -89,6 +96,11 @@ pub fn run(args: CreateArgs, context: &Context) -> Result<ExitCode, Failure> {
     busway::check_name(&request.name)?;
     check_size(&request)?;
     let (bus, created) = if context.no_daemon {
+        if request.brokered {
+            return Err(Failure::usage(
+                "a brokered bus is a daemon's: --no-daemon cannot make one",
+            ));
+        }
         create_straight(&request)?
     } else {
         daemon::ensure(context)?.create_bus(&request)?
@@ -119,6 +131,9 @@ fn request(args: CreateArgs) -> Result<CreateBus, Failure> {
     if let Some(group) = &args.group {
         group.resolve().map_err(|error| Failure::usage(error.to_string()))?;
     }
+    for line in &args.allow {
+        line.resolve().map_err(|error| Failure::usage(error.to_string()))?;
+    }
     Ok(CreateBus {
         name: args.name,
         topology: args.topology,
@@ -138,6 +153,8 @@ fn request(args: CreateArgs) -> Result<CreateBus, Failure> {
         group: args.group,
         schema,
         size_max_bytes: args.size_max,
+        brokered: args.brokered,
+        allow: args.allow,
         if_not_exists: args.if_not_exists,
         ..CreateBus::default()
     })
@@ -181,9 +198,10 @@ fn create_straight(request: &CreateBus) -> Result<(api::Bus, bool), Failure> {
 
 fn describe(bus: &api::Bus, created: bool) -> String {
     format!(
-        "{} {}: {}, {} × {} frames of {} bytes, {}",
+        "{} {}: {}{}, {} × {} frames of {} bytes, {}",
         if created { "created" } else { "found" },
         bus.name,
+        if bus.brokered { "brokered, " } else { "" },
         bus.topology,
         if bus.lanes_max == 1 { "1 lane".to_owned() } else { format!("{} lanes", bus.lanes_max) },
         format_count(bus.capacity_frames),

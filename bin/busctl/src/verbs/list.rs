@@ -1,6 +1,8 @@
-//! `ls`: every bus of this host, read from the segments themselves.
+//! `ls`: every bus of this host: named ones, read from the segments themselves, and those that a
+//! daemon hands out, if one runs.
 
 use crate::context::Context;
+use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::table::{Side, Table};
@@ -16,7 +18,7 @@ pub struct ListArgs {}
 
 /// Lists the buses.
 pub fn run(_args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let list = read()?;
+    let list = read(context)?;
     if context.out.json() {
         context.out.document("busway.ls/1", &list)?;
     } else {
@@ -26,8 +28,12 @@ pub fn run(_args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Opens every segment that is named like a bus.
-pub fn read() -> Result<api::BusList, Failure> {
+pub fn read(context: &Context) -> Result<api::BusList, Failure> {
     let mut list = api::BusList { buses: Vec::new(), unreadable: Vec::new() };
+    if let Some(daemon) = daemon::running(context)? {
+        // Those that it hands out stand nowhere else.
+        list.buses = daemon.buses()?.buses.into_iter().filter(|bus| bus.brokered).collect();
+    }
     for name in Bus::list()? {
         match Bus::open(&name) {
             Ok(bus) => list.buses.push(api::Bus::new(bus.info(), &bus.stat())),
@@ -40,12 +46,14 @@ pub fn read() -> Result<api::BusList, Failure> {
             }
         }
     }
+    list.buses.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(list)
 }
 
 fn print(list: &api::BusList, out: &Out) -> Result<(), Failure> {
     let mut table = Table::new([
         ("NAME", Side::Left),
+        ("MODE", Side::Left),
         ("TOPOLOGY", Side::Left),
         ("ON FULL", Side::Left),
         ("PAYLOAD", Side::Right),
@@ -59,6 +67,7 @@ fn print(list: &api::BusList, out: &Out) -> Result<(), Failure> {
     for bus in &list.buses {
         table.row([
             bus.name.clone(),
+            String::from(if bus.brokered { "brokered" } else { "named" }),
             bus.topology.to_string(),
             bus.on_full.to_string(),
             format_bytes(u64::from(bus.payload_bytes)),

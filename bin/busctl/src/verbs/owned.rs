@@ -1,6 +1,8 @@
 //! Whose bus it is to be: `--owner` of the verbs that attach or listen.
 
+use crate::context::Context;
 use crate::exit::Failure;
+use crate::open::open;
 use busd::api::UserName;
 use busway::Bus;
 use clap::Args;
@@ -14,10 +16,10 @@ pub struct OwnerArg {
 }
 
 impl OwnerArg {
-    /// Opens the bus, as long as it is that user's.
-    pub fn open(&self, name: &str) -> Result<Bus, Failure> {
+    /// Opens the bus, as long as it is that user's: a named one then. A brokered one is the daemon's.
+    pub fn open(&self, context: &Context, name: &str) -> Result<Bus, Failure> {
         match &self.owner {
-            None => Ok(Bus::open(name)?),
+            None => open(context, name),
             Some(user) => {
                 let uid = user.resolve().map_err(|error| Failure::usage(error.to_string()))?;
                 Ok(Bus::open_owned_by(name, uid)?)

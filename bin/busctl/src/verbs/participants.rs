@@ -48,7 +48,7 @@ struct List<'a> {
 
 /// Lists the participants.
 pub fn run(args: &ParticipantsArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let buses = open_all(args.name.as_slice(), &context.out)?;
+    let buses = open_all(args.name.as_slice(), context)?;
     let details: Vec<_> = buses.iter().map(api::BusDetail::read).collect();
     let participants = details.iter().flat_map(api::BusDetail::participants);
     if context.out.json() {

@@ -72,7 +72,7 @@ struct Summary {
 /// Publishes.
 pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let bus = args.owner.open(&args.name)?;
+    let bus = args.owner.open(context, &args.name)?;
     let batch_max = bus.info().batch_frames_max;
     if args.batch > batch_max {
         let batch = args.batch;

@@ -5,6 +5,7 @@
 use crate::context::Context;
 use crate::daemon;
 use crate::exit::{Exit, Failure};
+use crate::open::open;
 use crate::process::process_name;
 use busd::api::{self, RemovedBus};
 use busway::Bus;
@@ -37,7 +38,7 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
     let mut found = Vec::new();
     for name in names {
         busway::check_name(&name)?;
-        let participants = attached(&name, args.force)?;
+        let participants = attached(&name, args.force, context)?;
         found.push(RemovedBus { removed: name, participants });
     }
     let daemon = daemon::running(context)?;
@@ -57,18 +58,16 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Who is attached to a bus that may go; a failure that names them when it may not.
-fn attached(name: &str, force: bool) -> Result<Vec<api::Participant>, Failure> {
-    let detail = match Bus::open(name) {
+fn attached(name: &str, force: bool, context: &Context) -> Result<Vec<api::Participant>, Failure> {
+    let detail = match open(context, name) {
         Ok(bus) => api::BusDetail::read(&bus),
-        Err(error) if matches!(error.code(), "not_found" | "permission") => {
-            return Err(error.into());
+        Err(failure) if matches!(failure.exit(), Exit::NotFound | Exit::Permission) => {
+            return Err(failure);
         }
         // Not a bus that this build can read: nobody can say who uses it.
         Err(_) if force => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(
-                Failure::from(error).hint("`busctl rm -f` removes it without a look inside")
-            );
+        Err(failure) => {
+            return Err(failure.hint("`busctl rm -f` removes it without a look inside"));
         }
     };
     let alive: Vec<_> = detail.participants().filter(|one| one.alive).cloned().collect();

@@ -2,9 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::open::open;
 use crate::output::{Out, Paint};
 use crate::table::{Side, Table};
-use busway::{Bus, Schema};
+use busway::Schema;
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -26,7 +27,7 @@ struct Document<'a> {
 
 /// Shows the schema.
 pub fn run(args: &SchemaArgs, context: &Context) -> Result<ExitCode, Failure> {
-    let bus = Bus::open(&args.name)?;
+    let bus = open(context, &args.name)?;
     let Some(schema) = bus.schema() else {
         return Err(Failure::new(Exit::NotFound, format!("bus {:?} has no schema", args.name))
             .hint("`busctl create --schema FILE` stores one; `sub -o hex` shows frames without"));

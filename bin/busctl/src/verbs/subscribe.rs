@@ -67,7 +67,7 @@ fn run(
         From::Latest => Start::Latest,
     };
     let stop = Stop::on_signals()?;
-    let bus = args.owner.open(&args.name)?;
+    let bus = args.owner.open(context, &args.name)?;
     let mut source = attach(&bus, start)?;
     let mut printer =
         Printer { renderer: Renderer::new(&bus, format), text: String::new(), out: &context.out };

@@ -5,6 +5,7 @@
 
 mod about;
 mod bench;
+mod brokered;
 mod create;
 mod demo;
 mod doctor;

@@ -75,7 +75,7 @@ pub fn run_bw(args: &RateArgs, context: &Context) -> Result<ExitCode, Failure> {
 
 fn run(args: &RateArgs, measure: Measure, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let bus = args.owner.open(&args.name)?;
+    let bus = args.owner.open(context, &args.name)?;
     let mut source = Source::observer(&bus, Start::Latest)?;
     let mut reporter = Reporter {
         bus: &bus,

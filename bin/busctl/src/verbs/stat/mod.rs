@@ -9,6 +9,7 @@ mod print;
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
+use crate::open::{brokered_names, open};
 use crate::output::Out;
 use crate::signal::Stop;
 use crate::units::parse_interval;
@@ -46,13 +47,13 @@ pub struct StatArgs {
 /// Looks once, or until stopped.
 pub fn run(args: &StatArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let mut before = Look::new(&open_all(&args.names, &context.out)?);
+    let mut before = Look::new(&open_all(&args.names, context)?);
     loop {
         wait(args.watch.unwrap_or(GLANCE), &stop);
         if stop.requested() && args.watch.is_some() {
             return Ok(Exit::Ok.code());
         }
-        let now = match open_all(&args.names, &context.out) {
+        let now = match open_all(&args.names, context) {
             Ok(buses) => Look::new(&buses),
             // It was there at the first look: an end like any other for somebody who watches.
             Err(failure) if args.watch.is_some() && failure.exit() == Exit::NotFound => {
@@ -70,19 +71,27 @@ pub fn run(args: &StatArgs, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 /// Opens these buses, or every bus that can be opened when none is named.
-pub fn open_all(names: &[String], out: &Out) -> Result<Vec<Bus>, Failure> {
+pub fn open_all(names: &[String], context: &Context) -> Result<Vec<Bus>, Failure> {
     if !names.is_empty() {
-        return names.iter().map(|name| Ok(Bus::open(name)?)).collect();
+        return names.iter().map(|name| open(context, name)).collect();
     }
     let mut buses = Vec::new();
+    for name in brokered_names(context)? {
+        match open(context, &name) {
+            Ok(bus) => buses.push(bus),
+            Err(failure) if failure.exit() == Exit::NotFound => {}
+            Err(failure) => context.out.warn(failure.message()),
+        }
+    }
     for name in Bus::list()? {
         match Bus::open(&name) {
             Ok(bus) => buses.push(bus),
             // Removed between the two looks.
             Err(error) if error.code() == "not_found" => {}
-            Err(error) => out.warn(format_args!("{name}: {error}")),
+            Err(error) => context.out.warn(format_args!("{name}: {error}")),
         }
     }
+    buses.sort_by(|one, other| one.name().cmp(other.name()));
     Ok(buses)
 }
 
