@@ -42,3 +42,4 @@ pub use client::{Client, ClientError, wait_until_ready};
 pub use run::run;
 pub use runtime_dir::{RuntimeDir, RuntimeDirError};
 pub use server::routes;
+pub use signals::hold_signals;

@@ -19,6 +19,17 @@ pub(crate) struct Signals {
     set: SigSet,
 }
 
+/// Holds back the signals that end the daemon, in this thread and in those that it starts.
+///
+/// For a process that has threads of its own before it calls [`run`](crate::run): a signal that is not
+/// held in all of them ends the process where it stands instead of the daemon in order.
+///
+/// # Errors
+/// When the system refuses.
+pub fn hold_signals() -> io::Result<()> {
+    Signals::hold().map(drop)
+}
+
 impl Signals {
     /// From here on the signals do nothing by themselves, in this thread and in those that it
     /// starts.

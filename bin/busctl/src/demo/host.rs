@@ -48,6 +48,8 @@ pub fn run(plan: &str) -> ExitCode {
         let plan: HostPlan = serde_json::from_str(plan)
             .map_err(|error| Failure::usage(format!("the plan of the daemon: {error}")))?;
         let wait = Station::enter(&plan.identity)?.end_of_orders();
+        // Before there is a thread that a signal could end the process in.
+        busd::hold_signals()?;
         std::thread::spawn(move || {
             wait();
             // The daemon's own way to end: it removes its socket and lets go of its lock.
