@@ -299,6 +299,9 @@ pub enum PublishError {
     Contested,
     /// This producer was told to leave, by `Bus::kick`. It publishes nothing more; drop it.
     Evicted,
+    /// This process is a forked child of the one that attached: the lane is its parent's. Attach
+    /// anew.
+    Forked,
     /// Somebody cut the bus's segment short: what is published now reaches nobody. The bus has to
     /// be removed and created again.
     Truncated,
@@ -318,6 +321,7 @@ impl PublishError {
             Self::BrokerGone => "broker_gone",
             Self::Contested => "contested",
             Self::Evicted => "evicted",
+            Self::Forked => "forked",
             Self::Truncated => "truncated",
         }
     }
@@ -341,6 +345,7 @@ impl fmt::Display for PublishError {
             Self::BrokerGone => f.write_str("lane is full and the bus's broker is gone"),
             Self::Contested => f.write_str("order ring is being interfered with"),
             Self::Evicted => f.write_str("producer was told to leave the bus"),
+            Self::Forked => f.write_str("a forked child cannot publish for its parent"),
             Self::Truncated => f.write_str("segment of the bus was cut short; remove the bus"),
         }
     }
@@ -372,6 +377,9 @@ pub enum PollError {
         /// all lanes, up to the moment when it learned of its eviction.
         lost: u64,
     },
+    /// This process is a forked child of the one that attached: the seat is its parent's. Attach
+    /// anew.
+    Forked,
     /// Somebody cut the bus's segment short: what is read from now on would be zeros. The bus has to
     /// be removed and created again.
     Truncated,
@@ -394,6 +402,7 @@ impl PollError {
             Self::BrokerGone => "broker_gone",
             Self::Corrupt { .. } => "corrupt",
             Self::Evicted { .. } => "evicted",
+            Self::Forked => "forked",
             Self::Truncated => "truncated",
             Self::WrongType { .. } => "wrong_type",
         }
@@ -410,6 +419,7 @@ impl fmt::Display for PollError {
             Self::Evicted { lost } => {
                 write!(f, "consumer was evicted; {lost} frames were published that it did not get")
             }
+            Self::Forked => f.write_str("a forked child cannot read for its parent"),
             Self::Truncated => f.write_str("segment of the bus was cut short; remove the bus"),
             Self::WrongType { len, want } => {
                 write!(f, "frame of {len} bytes read as a type of {want} bytes")

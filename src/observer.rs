@@ -17,6 +17,7 @@ use crate::park::{Step, Waiting};
 use crate::received::{FrameRef, FrameShape, Frames};
 use crate::regions::{Health, Regions};
 use crate::run::{self, Run};
+use crate::shm::alarm;
 use crate::tenancy::Lane;
 use crate::tie::{Lookout, Tie};
 
@@ -96,6 +97,7 @@ pub struct Observer {
     feed: Option<Feed>,
     /// When it was first seen, while waiting, that the broker is gone.
     gone_since: Option<Instant>,
+    pid: u32,
     tie: Tie,
     /// Not `Sync`: one thread at a time.
     _one_thread: PhantomData<Cell<()>>,
@@ -143,6 +145,7 @@ impl Observer {
             regions,
             feed,
             gone_since: None,
+            pid: std::process::id(),
             tie,
             _one_thread: PhantomData,
         })
@@ -201,6 +204,9 @@ impl Observer {
     #[must_use]
     pub fn lag(&self) -> u64 {
         let behind = self.run.left;
+        if self.is_cut_off() {
+            return behind;
+        }
         self.lanes
             .iter()
             .map(|Lane { reader, .. }| reader.published().wrapping_sub(reader.position()))
@@ -237,8 +243,17 @@ impl Observer {
         Ok(count)
     }
 
+    /// Whether this process is a forked child that did not inherit the memory. What is lent by a
+    /// broker is not inherited; what was opened to be looked at is.
+    fn is_cut_off(&self) -> bool {
+        alarm::is_raised() && self.feed.is_some() && std::process::id() != self.pid
+    }
+
     /// Copies the next run, from the lane after the one visited last.
     fn visit(&mut self) -> Result<bool, PollError> {
+        if self.is_cut_off() {
+            return Err(PollError::Forked);
+        }
         if self.health.is_broken() {
             return Err(PollError::Truncated);
         }

@@ -28,9 +28,9 @@ use crate::layout::state::SeatState;
 use crate::layout::words::{ControlWords, CursorWords, LANE_WORDS_BYTES, LaneWords, SeatWords};
 use crate::order::{Laps, OrderWords};
 use crate::participant::Role;
+use crate::shm::alarm;
 use crate::shm::mapping::{Access, Mapping, Shared, SharedArray};
 use crate::shm::segment::Segment;
-use crate::shm::sigbus;
 use crate::shm::slots::Slots;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -46,22 +46,27 @@ pub(crate) enum View {
 impl View {
     /// The access that the file has to be opened with.
     pub(crate) fn file(self) -> Access {
-        if self == Self::Observer { Access::Read } else { Access::ReadWrite }
+        if self == Self::Observer { Access::Look } else { Access::ReadWrite }
     }
 
     fn control(self) -> Access {
         self.file()
     }
 
+    /// To read, as this role does it.
+    fn reads(self) -> Access {
+        if self == Self::Observer { Access::Look } else { Access::Read }
+    }
+
     fn cursors(self) -> Access {
-        if self == Self::Consumer { Access::ReadWrite } else { Access::Read }
+        if self == Self::Consumer { Access::ReadWrite } else { self.reads() }
     }
 
     fn heads(self) -> Access {
         if matches!(self, Self::Producer | Self::Recovery) {
             Access::ReadWrite
         } else {
-            Access::Read
+            self.reads()
         }
     }
 
@@ -123,7 +128,7 @@ impl Regions {
         let cursors = map(geometry.cursors, view.cursors())?;
         let heads = map(geometry.heads, view.heads())?;
         // Without entries the region is empty and its page is somebody else's.
-        let order_access = if geometry.order.bytes > 0 { view.order() } else { Access::Read };
+        let order_access = if geometry.order.bytes > 0 { view.order() } else { view.reads() };
         let order = map(geometry.order, order_access)?;
         let outside = || outside(segment);
         let mut regions = Self {
@@ -312,7 +317,7 @@ impl Health {
     /// Whether a page was found missing. Cost: a load, as long as none ever was in this process.
     #[inline]
     pub(crate) fn is_broken(&self) -> bool {
-        sigbus::is_any_broken() && self.0.iter().any(|mapping| mapping.is_broken())
+        alarm::is_raised() && self.0.iter().any(|mapping| mapping.is_broken())
     }
 }
 
@@ -343,8 +348,12 @@ pub(crate) fn map_lane(
 ///
 /// # Errors
 /// `Io` when the system refuses the mapping.
-pub(crate) fn map_lanes(segment: &Segment, geometry: &Geometry) -> Result<Vec<LaneData>, Error> {
-    let mapping = map(segment, geometry.data, Access::Read)?;
+pub(crate) fn map_lanes(
+    segment: &Segment,
+    geometry: &Geometry,
+    view: View,
+) -> Result<Vec<LaneData>, Error> {
+    let mapping = map(segment, geometry.data, view.reads())?;
     (0..u64::from(geometry.shape.lanes))
         .map(|lane| lane_data(&mapping, geometry, lane * geometry.lane_bytes))
         .collect::<Option<_>>()

@@ -26,6 +26,7 @@ use crate::layout::words::LaneWords;
 use crate::participant::Role;
 use crate::regions::{self, Cursors, Regions, View};
 use crate::seat::{self, Seat, recovery};
+use crate::shm::alarm;
 use crate::shm::lock;
 use crate::shm::mapping::Shared;
 use crate::shm::segment::Segment;
@@ -69,6 +70,7 @@ impl Tie {
     /// # Errors
     /// `NotFound` when the bus is gone, `Permission`, `Broker`.
     pub(crate) fn again(&self, view: View) -> Result<Self, Error> {
+        alarm::watch_forks();
         match self {
             Self::Named(segment) => {
                 let segment = segment.reopen(view.file())?;
@@ -130,7 +132,7 @@ impl Tie {
         match &tie {
             Self::Named(segment) => {
                 let regions = Regions::map(segment, header, View::Consumer)?;
-                let lanes = named_lanes(segment, &regions)?;
+                let lanes = named_lanes(segment, &regions, View::Consumer)?;
                 let seat = Seat::take(segment, &regions, Role::Consumer, name)?;
                 Ok(Berth { tie, regions, seat, lanes, feed: None })
             }
@@ -157,7 +159,7 @@ impl Tie {
         match &tie {
             Self::Named(segment) => {
                 let regions = Regions::map(segment, header, View::Observer)?;
-                let lanes = named_lanes(segment, &regions)?;
+                let lanes = named_lanes(segment, &regions, View::Observer)?;
                 Ok(Lookout { tie, regions, lanes, feed: None })
             }
             Self::Brokered { bus, connection } => {
@@ -311,8 +313,8 @@ pub(crate) fn words_of(lanes: &[LaneMemory]) -> Arc<[Shared<LaneWords>]> {
     lanes.iter().map(|lane| lane.words.clone()).collect()
 }
 
-fn named_lanes(segment: &Segment, regions: &Regions) -> Result<Vec<LaneMemory>, Error> {
-    let data = regions::map_lanes(segment, &regions.geometry)?;
+fn named_lanes(segment: &Segment, regions: &Regions, view: View) -> Result<Vec<LaneMemory>, Error> {
+    let data = regions::map_lanes(segment, &regions.geometry, view)?;
     let start = regions.origin;
     (0..)
         .zip(data)

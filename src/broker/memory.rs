@@ -102,7 +102,7 @@ impl Bus {
             let reason = format!("it needs features {features:#x}, known here are none");
             return Err(Error::Incompatible { name: name.to_owned(), reason });
         }
-        let board = Mapping::new(file, header.geometry.control, Access::Read).map_err(no_map)?;
+        let board = Mapping::new(file, header.geometry.control, Access::Look).map_err(no_map)?;
         Ok((Self { name: name.to_owned(), owner, header, board }, document))
     }
 

@@ -21,6 +21,7 @@ use crate::received::{FrameRef, FrameShape, Frames};
 use crate::regions::{Health, Regions, Row};
 use crate::run::{self, Run};
 use crate::seat::{self, Seat, recovery};
+use crate::shm::alarm;
 use crate::sync::Ordering;
 use crate::sync::barrier::Light;
 use crate::tenancy::Lane;
@@ -187,6 +188,9 @@ impl Engine {
     /// Hands out the next frame. `false`: there is none.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<bool, PollError> {
+        if alarm::is_raised() {
+            self.check_memory()?;
+        }
         if self.run.left == 0 && !self.next_run()? {
             return Ok(false);
         }
@@ -194,9 +198,26 @@ impl Engine {
         Ok(true)
     }
 
+    /// Whether what is read is there, and this process's to read.
+    #[cold]
+    fn check_memory(&self) -> Result<(), PollError> {
+        if self.is_forked() {
+            return Err(PollError::Forked);
+        }
+        if self.health.is_broken() { Err(PollError::Truncated) } else { Ok(()) }
+    }
+
+    /// Whether this process is a forked child of the one that attached: it has no mapping.
+    fn is_forked(&self) -> bool {
+        alarm::is_raised() && std::process::id() != self.pid
+    }
+
     /// Hands out up to `max` frames that stand one after the other.
     #[inline]
     pub(super) fn advance_many(&mut self, max: usize) -> Result<usize, PollError> {
+        if alarm::is_raised() {
+            self.check_memory()?;
+        }
         if max == 0 || (self.run.left == 0 && !self.next_run()?) {
             return Ok(0);
         }
@@ -256,9 +277,6 @@ impl Engine {
         self.finish();
         if self.seat.is_evicted() {
             return Err(self.leave_evicted());
-        }
-        if self.health.is_broken() {
-            return Err(PollError::Truncated);
         }
         if self.feed.as_ref().is_some_and(|feed| feed.is_stale(&self.regions)) {
             self.follow_tenants()?;
@@ -406,8 +424,10 @@ impl Engine {
 
     /// Gives back all that was handed out, now.
     pub(super) fn release(&mut self) {
-        self.finish();
-        self.release_in_order();
+        if !self.is_forked() {
+            self.finish();
+            self.release_in_order();
+        }
     }
 
     /// Rings for a lane's producer if it sleeps for want of room.
@@ -503,7 +523,7 @@ impl Engine {
             // On an ordered bus a committed frame can be polled just before head follows.
             if behind > 1 << 63 { 0 } else { behind }
         };
-        self.lane(lane).map_or(0, lag)
+        if self.is_forked() { 0 } else { self.lane(lane).map_or(0, lag) }
     }
 
     pub(super) fn lane_lost(&self, lane: u32) -> u64 {

@@ -25,6 +25,7 @@ use crate::park::{self, Step, Waiting};
 use crate::participant::Role;
 use crate::regions::{Cursors, LaneData, LaneGates, OrderMemory, Regions};
 use crate::seat::{self, Seat, recovery};
+use crate::shm::alarm;
 use crate::shm::mapping::Shared;
 use crate::sync::barrier::Light;
 use crate::sync::{Ordering, clock};
@@ -194,6 +195,7 @@ impl Engine {
     /// Makes sure that the next `count` frames may be written.
     #[inline]
     pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
+        self.check_process()?;
         if count == 0 || count > self.batch_max {
             return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
         }
@@ -207,6 +209,15 @@ impl Engine {
             self.check_standing()?;
         }
         self.grow_staging(count)
+    }
+
+    /// Refuses a forked child of the process that attached: it has no mapping.
+    #[inline]
+    fn check_process(&self) -> Result<(), PublishError> {
+        if alarm::is_raised() && std::process::id() != self.pid {
+            return Err(PublishError::Forked);
+        }
+        Ok(())
     }
 
     /// Makes room for a batch in the staging buffer; one frame always fits.
@@ -275,6 +286,7 @@ impl Engine {
     /// Publishes the `count` frames that were reserved and written. On failure nothing is visible.
     #[inline]
     pub(super) fn commit(&mut self, count: u64, room: Room) -> Result<u64, PublishError> {
+        self.check_process()?;
         if self.event && self.timestamps == Timestamps::Batch {
             self.stamp(count);
         }
@@ -514,6 +526,9 @@ impl Engine {
 
     /// Waits until everything is read; returns how much is not.
     pub(super) fn drain(&mut self, timeout: Duration) -> u64 {
+        if self.check_process().is_err() {
+            return 0;
+        }
         // What is left says whether it timed out. Who is attached reads on after a removal.
         let _result = self.wait_until(Some(timeout), true, |lane| lane.unread() == 0);
         self.lane.unread()

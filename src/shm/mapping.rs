@@ -20,6 +20,8 @@ use crate::layout::words::{ControlWords, CursorWords, LaneWords, SeatWords};
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
+    /// To read, by who takes no seat: a forked child inherits it.
+    Look,
     Read,
     ReadWrite,
 }
@@ -30,8 +32,8 @@ pub(crate) struct Mapping {
     /// Invariant: `base .. base + bytes` is one live shared mapping that only `drop` ends.
     base: NonNull<u8>,
     bytes: usize,
-    /// The process that has the mapping: a forked child does not inherit it.
-    pid: u32,
+    /// The process that has the mapping alone; `None`: its forked children have it too.
+    pid: Option<u32>,
     /// Where the handler of SIGBUS knows it.
     slot: &'static sigbus::Slot,
 }
@@ -45,7 +47,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps a region. A region of no bytes takes a page nobody uses, so that callers need no case.
     ///
-    /// The mapping is not inherited by a forked child (`MADV_DONTFORK`).
+    /// A forked child inherits it only if it is to look (`MADV_DONTFORK`).
     ///
     /// # Errors
     /// Those of mmap(2).
@@ -55,16 +57,18 @@ impl Mapping {
         let length = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
         let offset = i64::try_from(region.offset).map_err(invalid)?;
         let protection = match access {
-            Access::Read => ProtFlags::PROT_READ,
+            Access::Look | Access::Read => ProtFlags::PROT_READ,
             Access::ReadWrite => ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
         };
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
         let slot = sigbus::watch(base.addr().get(), length.get());
-        let mapping =
-            Self { base: base.cast(), bytes: length.get(), pid: std::process::id(), slot };
-        // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
-        unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
+        let pid = (access != Access::Look).then(std::process::id);
+        let mapping = Self { base: base.cast(), bytes: length.get(), pid, slot };
+        if pid.is_some() {
+            // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
+            unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
+        }
         Ok(Arc::new(mapping))
     }
 
@@ -81,8 +85,8 @@ impl Mapping {
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap_anonymous(None, length, protection, flags)? };
         let slot = sigbus::watch(base.addr().get(), length.get());
-        let mapping =
-            Self { base: base.cast(), bytes: length.get(), pid: std::process::id(), slot };
+        let pid = Some(std::process::id());
+        let mapping = Self { base: base.cast(), bytes: length.get(), pid, slot };
         // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
         unsafe { madvise(base, length.get(), MmapAdvise::MADV_DONTFORK)? };
         Ok(Arc::new(mapping))
@@ -109,7 +113,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        if std::process::id() != self.pid {
+        if self.pid.is_some_and(|pid| pid != std::process::id()) {
             // In a forked child the range is not mapped (`MADV_DONTFORK`), or is something else's
             // by now.
             return;

@@ -3,6 +3,7 @@
 //! The only room that knows files and mappings. Above it, memory is references to atomics and
 //! slots; it hands those out and keeps the mapping alive for as long as one of them is held.
 
+pub(crate) mod alarm;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod name;

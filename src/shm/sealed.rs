@@ -129,7 +129,7 @@ pub(crate) fn check(file: &File, expected: &Expected<'_>) -> Result<(), String> 
     }
     let opened = fcntl_getfl(file).map_err(|errno| io(errno.into()))? & OFlags::RWMODE;
     let wanted = match expected.access {
-        Access::Read => OFlags::RDONLY,
+        Access::Look | Access::Read => OFlags::RDONLY,
         Access::ReadWrite => OFlags::RDWR,
     };
     if opened != wanted {

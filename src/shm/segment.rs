@@ -117,7 +117,7 @@ impl Segment {
     /// `NotFound`, `Permission`, `Corrupt` when it is not a regular file, or `Io`.
     pub(crate) fn open(name: &str, access: Access) -> Result<Self, Error> {
         let (flags, action) = match access {
-            Access::Read => (OFlag::O_RDONLY, "read the bus"),
+            Access::Look | Access::Read => (OFlag::O_RDONLY, "read the bus"),
             Access::ReadWrite => (OFlag::O_RDWR, "attach to the bus"),
         };
         // Anybody may put a pipe where a bus is looked for, and opening one waits for its other end.

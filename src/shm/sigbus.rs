@@ -30,6 +30,8 @@ use nix::libc::{BUS_ADRERR, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
+use super::alarm;
+
 /// A page of memory. Where pages are larger, regions cannot be mapped at all (`layout::PAGE_BYTES`).
 const PAGE: usize = 4096;
 /// Mappings that a block of the list holds.
@@ -67,22 +69,13 @@ impl Block {
 
 /// The list. It grows to the most mappings that the process ever had at a time.
 static FIRST: Block = Block::new();
-/// Whether any mapping of this process was ever broken.
-static ANY_BROKEN: AtomicBool = AtomicBool::new(false);
 /// What SIGBUS did before; set before the handler is installed for good.
 static BEFORE: OnceLock<SigAction> = OnceLock::new();
-
-/// Whether any mapping of this process was ever cut short: worth asking each one. Cost: a load.
-#[inline]
-pub(crate) fn is_any_broken() -> bool {
-    // ORDERING: relaxed; set by this thread's own access, or seen a little later.
-    ANY_BROKEN.load(Ordering::Relaxed)
-}
 
 impl Slot {
     /// Whether a page of the mapping was found missing.
     pub(super) fn is_broken(&self) -> bool {
-        // ORDERING: relaxed; as in `is_any_broken`.
+        // ORDERING: relaxed; as in `alarm::is_raised`.
         self.is_broken.load(Ordering::Relaxed)
     }
 
@@ -182,9 +175,9 @@ extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         && let Some(slot) = slot_of(address.addr())
         && put_zeros(address)
     {
-        // ORDERING: relaxed for both; they say nothing of other memory, and this thread sees them.
+        // ORDERING: relaxed; it says nothing of other memory, and this thread sees it.
         slot.is_broken.store(true, Ordering::Relaxed);
-        ANY_BROKEN.store(true, Ordering::Relaxed);
+        alarm::raise();
         return;
     }
     pass_on(signal, info, context);

@@ -2,9 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use busway::{Bus, Role};
+use busway::{Bus, PollError, PublishError, Role};
 use nix::libc;
 
 use crate::PATIENCE;
@@ -205,12 +205,36 @@ fn forked_uses(name: &str) {
     let mut consumer = bus.consumer().attach().unwrap();
     producer.publish_bytes(0, &[1]).unwrap();
     let before = bus.stat().published;
-    // What the child tries it either is refused or dies of: the mappings are not there.
-    let ends = [
-        in_a_fork(|| producer.publish_bytes(0, &[2]).is_ok()),
-        in_a_fork(|| consumer.poll().is_ok_and(|frame| frame.is_some())),
+    // Each is asked for its name; a child that dies of a signal has none.
+    let refused: [(&str, i32); 8] = [
+        ("publish", in_a_fork(|| producer.publish_bytes(0, &[2]) == Err(PublishError::Forked))),
+        ("claim", in_a_fork(|| producer.claim().err() == Some(PublishError::Forked))),
+        ("drain", in_a_fork(|| producer.drain(Duration::ZERO).left == 0)),
+        ("poll", in_a_fork(|| consumer.poll().err() == Some(PollError::Forked))),
+        ("batch", in_a_fork(|| consumer.poll_batch(9, |_| ()).err() == Some(PollError::Forked))),
+        (
+            "recv",
+            in_a_fork(|| {
+                consumer.recv_timeout(Duration::from_secs(9)).err() == Some(PollError::Forked)
+            }),
+        ),
+        (
+            "release",
+            in_a_fork(|| {
+                consumer.release();
+                consumer.lag() == 0
+            }),
+        ),
+        // The handle itself holds no seat, and is the child's as well.
+        (
+            "bus",
+            in_a_fork(|| {
+                let refused = bus.producer().attach().map_err(|error| error.code());
+                bus.stat().published == before && refused.is_err_and(|code| code == "seats_taken")
+            }),
+        ),
     ];
-    assert!(ends.iter().all(|end| *end != 0), "{ends:?}");
+    assert!(refused.iter().all(|(_, end)| *end == 0), "{refused:?}");
     assert_eq!(bus.stat().published, before);
     assert_eq!(bus.participants().len(), 2);
     assert_eq!(consumer.poll().unwrap().unwrap().payload(), [1]);

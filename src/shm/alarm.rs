@@ -1,0 +1,42 @@
+//! One word that says whether anything happened in this process that an attached end must ask about
+//! before it touches its memory: a page that is missing (`sigbus`), or that this process is a forked
+//! child, which has no part in its parent's attachments and none of their mappings.
+//!
+//! The fast path pays one load of a line that is never written; what was raised stays raised, and
+//! whoever sees it asks for itself.
+
+#![allow(unsafe_code)]
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc;
+
+static RAISED: AtomicBool = AtomicBool::new(false);
+
+/// Whether anything happened at all. Cost: a load.
+#[inline]
+pub(crate) fn is_raised() -> bool {
+    // ORDERING: relaxed; raised by this thread's own access or fork, or seen a little later.
+    RAISED.load(Ordering::Relaxed)
+}
+
+/// Raises it. Async-signal-safe.
+pub(super) fn raise() {
+    // ORDERING: relaxed; as in `is_raised`.
+    RAISED.store(true, Ordering::Relaxed);
+}
+
+/// Has it raised in every child that is forked from now on, by fork(3). A child made by the system
+/// call itself is not told: it has to leave its parent's handles alone by itself.
+pub(crate) fn watch_forks() {
+    extern "C" fn in_child() {
+        raise();
+    }
+    static WATCHING: OnceLock<()> = OnceLock::new();
+    WATCHING.get_or_init(|| {
+        // SAFETY: the handler is async-signal-safe (it stores to one atomic) and lives as long as the
+        // program. Where there is no memory for it, children are as if made by the system call.
+        let _registered = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
