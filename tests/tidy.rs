@@ -294,6 +294,41 @@ fn tests_named_in_the_architecture_exist() {
 }
 
 #[test]
+fn promises_are_cited_by_the_tests_that_hold_them() {
+    let text =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let sources = sources(&["src", "tests", "bin"]);
+    let rows = text.lines().skip_while(|line| *line != "## Promises").skip(1);
+    let rows =
+        rows.take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| "));
+    let mut promises = 0;
+    let mut silent = Vec::new();
+    for row in rows {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (Some(number), Some(shown_by)) = (cells.next(), row.rsplit('|').nth(1)) else {
+            continue;
+        };
+        promises += usize::from(number.parse::<u32>().is_ok());
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            if !sources.iter().any(|source| cites(&source.text, name, number)) {
+                silent.push(format!("promise {number}: {name}"));
+            }
+        }
+    }
+    assert_eq!(promises, 9, "the table of promises is where it was");
+    report("every test of a promise exists and names it", &silent);
+}
+
+/// Whether a test of this name says that it is about a promise, in the lines before it.
+fn cites(text: &str, name: &str, number: &str) -> bool {
+    let Some((before, _)) = text.split_once(&format!("fn {name}(")) else {
+        return false;
+    };
+    let above = before.lines().rev().skip(1).take_while(|line| !line.trim().is_empty());
+    above.filter(|line| line.contains("Promise")).any(|line| line.contains(number))
+}
+
+#[test]
 fn modules_use_the_floors_below() {
     let mut found = BTreeSet::new();
     for source in library() {

@@ -93,6 +93,7 @@ fn runs_come_in_ticket_order_over_many_laps() {
     }
 }
 
+/// Promise 1 (ARCHITECTURE.md).
 #[test]
 fn hole_is_punched_after_the_patience_and_not_before() {
     let heap = Heap::new(0);

@@ -46,6 +46,7 @@ fn who_would_wait_for_ever_is_told_that_the_broker_is_gone() {
     assert_eq!(observer.recv_timeout(PATIENCE).err(), Some(PollError::BrokerGone));
 }
 
+/// Promise 8 (ARCHITECTURE.md).
 #[test]
 fn roles_are_what_the_access_list_says() {
     let stranger = Peer { pid: 1, uid: 40_001, gid: 40_002, groups: vec![40_003] };

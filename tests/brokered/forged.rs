@@ -101,6 +101,7 @@ fn board_that_is_none_is_refused() {
     }
 }
 
+/// Promise 8 (ARCHITECTURE.md).
 #[test]
 fn lane_of_another_that_is_none_is_refused() {
     // A lane's first word is its head: any value is one.

@@ -23,6 +23,7 @@ fn read(consumer: &mut Consumer) -> Vec<(u32, Vec<u8>)> {
     }
 }
 
+/// Promise 8 (ARCHITECTURE.md).
 #[test]
 fn producer_that_scribbles_over_all_that_it_can_write_spoils_its_own_lane_alone() {
     const FRAMES: u64 = 20_000;
@@ -113,6 +114,7 @@ fn go_on_storing(is_met: bool) {
     }
 }
 
+/// Promise 8 (ARCHITECTURE.md).
 #[test]
 fn former_tenant_that_goes_on_storing_reaches_nobody() {
     go_on_storing(true);
@@ -174,6 +176,7 @@ fn consumer_with_wild_cursors_gates_as_one_that_does_not_read_at_worst() {
     assert_eq!((seen, consumer.lost()), (published, 0));
 }
 
+/// Promise 8 (ARCHITECTURE.md).
 #[test]
 fn regions_of_others_can_be_neither_written_cut_nor_opened_for_writing() {
     let running = Running::start();

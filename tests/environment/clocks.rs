@@ -47,6 +47,7 @@ pub unsafe extern "C" fn clock_gettime(
     if result == 0 { 0 } else { -1 }
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn jumps_of_the_time_of_day_change_nothing_but_what_is_shown() {
     let name = Name::new();

@@ -54,6 +54,7 @@ fn recovered(bus: &Bus) -> Vec<busway::Reclaimed> {
     all
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn number_that_names_somebody_alive_does_not_keep_a_dead_ones_seat() {
     let name = Name::new();
@@ -104,6 +105,7 @@ fn peer_of_another_pid_namespace_is_shown_as_it_sees_itself_and_recovered() {
     }
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn dead_of_this_pid_namespace_are_recovered_from_another() {
     let name = Name::new();
@@ -148,6 +150,7 @@ fn forked_child_that_is_killed_takes_nothing_with_it() {
     play("forked_killed", &name);
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn forked_child_cannot_publish_or_read_in_its_parents_name() {
     let name = Name::new();

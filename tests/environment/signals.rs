@@ -60,6 +60,7 @@ impl Drop for Storm {
     }
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn storm_of_signals_disturbs_no_call() {
     let name = Name::new();

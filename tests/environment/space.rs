@@ -16,6 +16,7 @@ fn large() -> busway::BusOptions {
     Bus::options().lanes(1).consumers(2).capacity_frames(1 << 16).payload_bytes(112)
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn limit_on_the_size_of_files_is_an_error_and_no_signal() {
     let name = Name::new();
@@ -40,6 +41,7 @@ fn file_size(name: &str) {
     Bus::remove(name).unwrap();
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn limit_on_memory_is_an_error_of_attaching() {
     let name = Name::new();
@@ -68,6 +70,7 @@ fn memory(name: &str) {
     let _ends = (bus.producer().attach().unwrap(), bus.consumer().attach().unwrap());
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn limit_on_descriptors_is_an_error_of_opening_and_attaching() {
     let name = Name::new();
@@ -97,6 +100,7 @@ fn descriptors(name: &str) {
     drop(bus.producer().attach().unwrap());
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn full_shared_memory_refuses_new_buses_and_harms_no_old_one() {
     let name = Name::new();

@@ -102,12 +102,14 @@ fn single_loses_nothing_committed_when_producers_are_killed() {
     assert_eq!(consumer.poll().map(|_| ()), Err(PollError::Closed));
 }
 
+/// Promise 2 (ARCHITECTURE.md).
 #[test]
 fn lanes_lose_nothing_committed_when_producers_are_killed() {
     let (reports, confirmed) = killing(Topology::Lanes, 12, 1);
     check_killed(&reports[0], &confirmed);
 }
 
+/// Promise 2 (ARCHITECTURE.md).
 #[test]
 fn ordered_loses_nothing_committed_when_producers_are_killed() {
     let (reports, confirmed) = killing(Topology::Ordered, 30, 2);
@@ -171,6 +173,7 @@ fn waiting_consumer_learns_that_the_last_producer_was_killed() {
     }
 }
 
+/// Promise 3 (ARCHITECTURE.md).
 #[test]
 fn killed_consumer_stops_holding_up_a_blocked_producer() {
     for topology in [Topology::Single, Topology::Lanes, Topology::Ordered] {
@@ -196,6 +199,7 @@ fn killed_consumer_stops_holding_up_a_blocked_producer() {
     }
 }
 
+/// Promise 3 (ARCHITECTURE.md).
 #[test]
 fn killed_consumer_stops_refusing_producers_that_do_not_wait() {
     for (topology, on_full) in [

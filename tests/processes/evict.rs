@@ -27,6 +27,7 @@ fn signal(worker: &Worker, signal: Signal) {
     kill_process(pid, signal).expect("a worker to signal");
 }
 
+/// Promise 3 (ARCHITECTURE.md).
 #[test]
 fn consumer_that_stands_still_is_evicted_and_told_its_exact_loss() {
     for topology in TOPOLOGIES {
@@ -222,6 +223,7 @@ fn newcomer_in_an_evicted_ones_seat_starts_afresh() {
     assert_eq!(second.poll().unwrap().unwrap().payload(), b"x");
 }
 
+/// Promise 4 (ARCHITECTURE.md).
 #[test]
 fn killed_while_evicted_is_recovered_like_anybody() {
     let bus = TestBus::new(&evicting(Topology::Lanes, OnFull::Block).consumers(1));

@@ -33,6 +33,7 @@ fn codes(codes: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
     codes.iter().map(|(door, code)| (door.as_str(), code.as_str())).collect()
 }
 
+/// Promise 7 (ARCHITECTURE.md).
 #[test]
 fn other_user_is_refused_by_default() {
     let Some((bus, seen)) = as_another(&Bus::options()) else {
@@ -73,6 +74,7 @@ fn other_user_who_may_write_attaches_and_does_not_remove() {
     assert!(!bus.is_removed());
 }
 
+/// Promise 7 (ARCHITECTURE.md).
 #[test]
 fn mode_is_exactly_what_was_asked_for() {
     for mode in [0o600, 0o660, 0o666, 0o777, 0o640] {

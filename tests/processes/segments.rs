@@ -55,6 +55,7 @@ fn files_that_are_no_bus_are_corrupt() {
     }
 }
 
+/// Promise 6 (ARCHITECTURE.md).
 #[test]
 fn every_flipped_bit_of_the_header_is_noticed() {
     let (bus, bytes) = whole();
@@ -121,6 +122,8 @@ fn links_directories_and_pipes_are_refused_at_once() {
 }
 
 /// Every word after the header is anybody's who may write to the bus.
+///
+/// Promise 6 (ARCHITECTURE.md).
 #[test]
 fn words_that_no_honest_process_writes_are_errors_and_not_panics() {
     let mut random = Random::of_run();

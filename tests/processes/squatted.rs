@@ -29,6 +29,7 @@ fn refused(error: &Error) {
     assert!(error.to_string().contains("65534"), "{error}");
 }
 
+/// Promise 7 (ARCHITECTURE.md).
 #[test]
 fn bus_of_a_stranger_is_looked_at_and_not_attached_to() {
     let Some(theirs) = foreign(&Bus::options(), 0o666, STRANGERS) else {
@@ -100,6 +101,7 @@ fn symbolic_link_to_a_bus_is_refused() {
     assert_eq!(Bus::open(&link.name).unwrap_err().code(), "corrupt");
 }
 
+/// Promise 7 (ARCHITECTURE.md).
 #[test]
 fn squatted_name_is_not_created_over() {
     let file = SegmentFile::new();

@@ -22,6 +22,7 @@ fn cuts(bus: &Bus) -> Vec<u64> {
     (0..all / 4096).map(|page| page * 4096 + page % 3).collect()
 }
 
+/// Promise 6 (ARCHITECTURE.md).
 #[test]
 fn who_is_attached_gets_an_error_wherever_the_segment_is_cut() {
     for topology in [Topology::Single, Topology::Lanes, Topology::Ordered] {

@@ -197,6 +197,7 @@ fn joiner_that_dies_anywhere_holds_nobody_once_it_is_recovered() {
     });
 }
 
+/// Promise 4 (ARCHITECTURE.md).
 #[test]
 fn recoverer_that_dies_anywhere_leaves_the_rest_to_the_next() {
     explore_deaths(Some(2), |life| {

@@ -94,6 +94,7 @@ fn is_clean(done: &Done) -> bool {
     (asked || code_is_ours) && !done.stderr.contains("panicked")
 }
 
+/// Promise 6 (ARCHITECTURE.md).
 #[test]
 fn scribbling_peer_brings_nobody_down() {
     let seconds = std::env::var("BUSWAY_HOSTILE_SECONDS").map_or(5, |text| text.parse().unwrap());

@@ -23,6 +23,7 @@ const KILLS: usize = 8;
 /// Buses that clients create and remove meanwhile.
 const NAMES: usize = 4;
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn daemon_without_descriptors_neither_spins_nor_dies() {
     let daemon = Daemon::start();
@@ -62,6 +63,7 @@ fn limit_descriptors(pid: u32, most: libc::rlim_t) -> libc::rlim_t {
     before
 }
 
+/// Promise 9 (ARCHITECTURE.md).
 #[test]
 fn runtime_directory_without_space_is_an_error_and_harms_no_bus() {
     let _pass = in_company();
@@ -103,6 +105,7 @@ fn start_with_inodes(inodes: u32) -> (Option<i32>, String) {
     (status.code(), text)
 }
 
+/// Promise 5 (ARCHITECTURE.md).
 #[test]
 fn daemon_killed_again_and_again_stalls_nobody_and_leaves_whole_buses() {
     let mut daemon = Daemon::start();

@@ -11,6 +11,7 @@ use crate::support::{
     refused,
 };
 
+/// Promise 5 (ARCHITECTURE.md).
 #[test]
 fn a_second_daemon_in_the_directory_is_refused_and_told_of_the_first() {
     let daemon = Daemon::start();
@@ -44,6 +45,7 @@ fn a_signal_ends_it_cleanly_and_the_buses_stay() {
     }
 }
 
+/// Promise 5 (ARCHITECTURE.md).
 #[test]
 fn kill_and_start_again_loses_nothing_and_disturbs_nobody() {
     let mut daemon = Daemon::start();
