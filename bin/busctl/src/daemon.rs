@@ -15,7 +15,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// The hidden verb that hosts the daemon.
@@ -99,8 +99,8 @@ fn start(directory: &RuntimeDir) -> Result<Client, Failure> {
             Err(error) => error,
         };
         let ended = child.try_wait().map_err(cannot)?;
-        if ended.is_some_and(|status| status.code() != Some(EXIT_OTHER_DAEMON)) {
-            return Err(did_not_start(&log_since(&mut log, log_start), directory));
+        if let Some(status) = ended.filter(|status| status.code() != Some(EXIT_OTHER_DAEMON)) {
+            return Err(did_not_start(status, &log_since(&mut log, log_start), directory));
         }
         if Instant::now() >= deadline {
             end(&mut child);
@@ -158,10 +158,15 @@ fn log_since(log: &mut File, start: u64) -> String {
     read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The daemon says `error: …` and `hint: …` last; those are worth passing on.
-fn did_not_start(log: &str, directory: &RuntimeDir) -> Failure {
+/// The daemon says `error: …` and `hint: …` last; those are worth passing on. One that broke off has at
+/// best said something else.
+fn did_not_start(status: ExitStatus, log: &str, directory: &RuntimeDir) -> Failure {
     let last = |label: &str| log.lines().rev().find_map(|line| line.strip_prefix(label));
-    let reason = last("error: ").unwrap_or("it ended without a word");
+    let silent = || match log.lines().rfind(|line| !line.trim().is_empty()) {
+        Some(line) => format!("it broke off ({status}) after saying {line:?}"),
+        None => format!("it ended without a word ({status})"),
+    };
+    let reason = last("error: ").map_or_else(silent, str::to_owned);
     let hint = last("hint: ")
         .map_or_else(|| format!("its log is {}", log_path(directory).display()), str::to_owned);
     Failure::new(Exit::Daemon, format!("the daemon did not start: {reason}")).hint(hint)
