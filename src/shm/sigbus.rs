@@ -26,9 +26,10 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-use nix::libc::{BUS_ADRERR, siginfo_t};
+use nix::libc::{BUS_ADRERR, BUS_MCEERR_AO, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::process::{getpid, kill_process};
 
 use super::alarm;
 
@@ -180,7 +181,9 @@ extern "C" fn answer(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         alarm::raise();
         return;
     }
-    pass_on(signal, info, context);
+    // One that somebody sent is over when this returns; a failed access is repeated and fails again.
+    let is_sent = code <= 0 || code == BUS_MCEERR_AO;
+    pass_on(signal, is_sent, info, context);
 }
 
 fn slot_of(address: usize) -> Option<&'static Slot> {
@@ -204,14 +207,20 @@ fn put_zeros(address: *mut c_void) -> bool {
 }
 
 /// Does what SIGBUS did before.
-fn pass_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+fn pass_on(signal: c_int, is_sent: bool, info: *mut siginfo_t, context: *mut c_void) {
     match BEFORE.get().map(SigAction::handler) {
         Some(SigHandler::SigAction(handler)) => handler(signal, info, context),
         Some(SigHandler::Handler(handler)) => handler(signal),
+        // The kernel ignores only what is sent.
+        Some(SigHandler::SigIgn) if is_sent => {}
         _ => {
             let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             // SAFETY: the default action is no handler of ours. The repeated access then ends us.
             let _ = unsafe { sigaction(Signal::SIGBUS, &default) };
+            if is_sent {
+                // It waits until this handler has returned, and then ends us.
+                let _ = kill_process(getpid(), rustix::process::Signal::BUS);
+            }
         }
     }
 }

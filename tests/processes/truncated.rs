@@ -102,6 +102,46 @@ fn other_buses_of_the_process_go_on() {
 /// Tells a child of `foreign_faults_end_the_process_as_ever` what to do.
 const FAULT: &str = "BUSWAY_TEST_TRUNCATED_FAULT";
 
+/// Tells a child of `signals_that_somebody_sends_do_what_they_did_before` what to do.
+const SENT: &str = "BUSWAY_TEST_TRUNCATED_SENT";
+
+/// Not a test: what the child runs. Sends itself the signal that a missing page raises.
+#[test]
+fn child_is_sent_the_signal() {
+    let Ok(how) = std::env::var(SENT) else {
+        return;
+    };
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
+    let before = if how == "ignored" { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    let action = SigAction::new(before, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler.
+    unsafe { sigaction(Signal::SIGBUS, &action) }.unwrap();
+    let bus = Bus::options().create(&format!("t-{}-sent", std::process::id())).unwrap();
+    // It would be left behind by a process that ends here.
+    Bus::remove(bus.name()).unwrap();
+    raise(Signal::SIGBUS).unwrap();
+    assert_eq!(how, "ignored", "the signal was swallowed");
+    // The handler is still there for what it is for.
+    work_on_a_cut_bus(Topology::Lanes, OnFull::Block, 4096);
+    // SAFETY: _exit has no precondition.
+    unsafe { libc::_exit(43) }
+}
+
+#[test]
+fn signals_that_somebody_sends_do_what_they_did_before() {
+    let child = |how: &str| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["truncated::child_is_sent_the_signal", "--exact", "--nocapture"])
+            .env(SENT, how)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+    };
+    assert_eq!(child("deadly").signal(), Some(libc::SIGBUS));
+    assert_eq!(child("ignored").code(), Some(43));
+}
+
 /// Not a test: what the child runs. Touches a missing page of a file that is no bus.
 #[test]
 fn child_touches_a_missing_page() {
