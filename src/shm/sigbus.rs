@@ -96,8 +96,10 @@ impl Slot {
         if claimed.is_err() {
             return false;
         }
-        // ORDERING: relaxed for both; published by the release of the base.
-        self.end.store(end, Ordering::Relaxed);
+        // ORDERING: release, pairs with the acquire of the end in `holds`: who sees this end sees that
+        // the base is not the one before.
+        self.end.store(end, Ordering::Release);
+        // ORDERING: relaxed; published by the release of the base.
         self.is_broken.store(false, Ordering::Relaxed);
         // ORDERING: release, pairs with the acquire load in `holds`.
         self.base.store(base, Ordering::Release);
@@ -107,7 +109,12 @@ impl Slot {
     fn holds(&self, address: usize) -> bool {
         // ORDERING: acquire, pairs with the release in `claim`; makes its end visible.
         let base = self.base.load(Ordering::Acquire);
-        base != 0 && base <= address && address < self.end.load(Ordering::Relaxed)
+        // ORDERING: acquire, pairs with the release of the end in `claim`. The slot may change hands
+        // between the two loads; then the last one shows another base.
+        let end = self.end.load(Ordering::Acquire);
+        let holds = base != 0 && base <= address && address < end;
+        // ORDERING: relaxed; the acquire above orders it after the claim that the end is of.
+        holds && self.base.load(Ordering::Relaxed) == base
     }
 }
 
@@ -241,5 +248,24 @@ mod tests {
             slot.clear();
         }
         assert!(all.iter().all(|&(base, _)| slot_of(base).is_none()));
+    }
+    #[test]
+    fn slot_that_changes_hands_meanwhile_holds_nothing_between_the_two_ranges() {
+        let slot = Block::new().slots.into_iter().next().unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..4_000_000 {
+                    assert!(slot.claim(0x1000, 0x2000));
+                    slot.clear();
+                    assert!(slot.claim(0x10_0000, 0x10_1000));
+                    slot.clear();
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(!slot.holds(0x5_0000), "nobody's address");
+            }
+        });
     }
 }
