@@ -9,11 +9,16 @@ use super::engine::Engine;
 use crate::error::PollError;
 use crate::run::{self, Run};
 use crate::seat::recovery;
+use crate::sync::{Ordering, fence};
 
 impl Engine {
     /// What looks impossible to a consumer that was evicted meanwhile is what it lost.
     #[cold]
     pub(super) fn explain(&mut self, error: PollError) -> PollError {
+        // ORDERING: acquire fence, pairs with the SeqCst fence in `LaneWriter::renew`: a ticket beside
+        // a slot is loaded relaxed, and whoever stored a later one over it had seen the eviction
+        // before that fence. So does the look below.
+        fence(Ordering::Acquire);
         if self.seat.is_evicted() {
             return self.leave_evicted();
         }
