@@ -255,12 +255,12 @@ impl Regions {
             || self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
     }
 
-    /// Tells the holder of a seat to leave. `false`: there is none, or it was told before.
-    pub(crate) fn evict(&self, role: Role, seat: u32) -> bool {
+    /// Tells the holder of a seat in this tenancy to leave. `false`: it is gone, or was told before.
+    pub(crate) fn evict(&self, role: Role, seat: u32, epoch: u64) -> bool {
         self.seat(role, seat).is_some_and(|words| {
             // ORDERING: acquire, pairs with the release store in `seat::sit`.
             let state = SeatState::from_word(words.state.load(Ordering::Acquire));
-            evict::evict_seat(&words, state, &self.words, &self.bells)
+            state.epoch() == epoch && evict::evict_seat(&words, state, &self.words, &self.bells)
         })
     }
 

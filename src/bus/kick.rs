@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::park;
-use crate::participant::{Kicked, Role};
+use crate::participant::{Kicked, Participant, Role};
 use crate::regions::{Regions, View};
 use crate::seat::{self, recovery};
 use crate::shm::segment::Segment;
@@ -20,16 +20,25 @@ pub(super) fn kick(segment: &Segment, pid: u32) -> Result<Vec<Kicked>, Error> {
     for role in [Role::Producer, Role::Consumer] {
         let all = seat::participants(Some(&segment), &regions, role);
         for participant in all.into_iter().filter(|participant| participant.pid == pid) {
-            // The dead are given back, not told.
-            if participant.alive {
-                regions.evict(role, participant.seat);
-                wake(&regions, role, participant.seat);
-            }
-            let at_once = role == Role::Consumer && regions.is_let_go(participant.seat);
-            kicked.push(Kicked { participant, at_once });
+            kicked.extend(tell(&regions, participant));
         }
     }
     Ok(kicked)
+}
+
+/// Tells one participant to leave; `None` when it has left by itself since it was looked at, and its
+/// seat is free or another's.
+pub(super) fn tell(regions: &Regions, participant: Participant) -> Option<Kicked> {
+    let (role, seat) = (participant.role, participant.seat);
+    // The dead are given back, not told.
+    if participant.alive {
+        regions.evict(role, seat, participant.epoch);
+        wake(regions, role, seat);
+    }
+    let at_once = role == Role::Consumer && regions.is_let_go(seat);
+    let state = seat::state(&*regions.seat(role, seat)?);
+    let is_there = state.is_taken() && state.epoch() == participant.epoch;
+    is_there.then_some(Kicked { participant, at_once })
 }
 
 /// Wakes the holder of a seat, so that it learns now.
