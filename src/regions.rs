@@ -505,9 +505,13 @@ impl Gates for LaneGates {
         self.cursors.is_current(consumer)
     }
 
-    fn lets_go(&self, consumer: u32, head: u64) -> bool {
+    fn lets_go(&self, consumer: u32) -> bool {
         self.standings.is_dead(consumer)
-            || self.eviction.as_ref().is_some_and(|evict| evict.lets_go(consumer, self.lane, head))
+            || self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
+    }
+
+    fn evicts(&self, consumer: u32, head: u64) -> bool {
+        self.eviction.as_ref().is_some_and(|evict| evict.evicts(consumer, self.lane, head))
     }
 
     fn is_closed(&self) -> bool {

@@ -47,9 +47,14 @@ pub(crate) trait Gates {
         true
     }
 
-    /// Whether a consumer no longer counts: it is dead, or it was evicted, before or just now for
-    /// being too far behind `head`. Asked only where the cursors are looked at anyway.
-    fn lets_go(&self, _consumer: u32, _head: u64) -> bool {
+    /// Whether a consumer no longer counts: it is dead, or was evicted.
+    fn lets_go(&self, _consumer: u32) -> bool {
+        false
+    }
+
+    /// Evicts a consumer that is too far behind `head`, if the bus has such a rule; whether it did.
+    /// Asked by who wants room, where the cursors are looked at anyway.
+    fn evicts(&self, _consumer: u32, _head: u64) -> bool {
         false
     }
 

@@ -141,8 +141,15 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         }
     }
 
-    /// The first position that must not be written, and whether any consumer says so.
+    /// The first position that must not be written, and whether any consumer says so. Whoever is too
+    /// far behind for the bus loses its place here.
     fn gate(&self) -> (u64, bool) {
+        let gates = &self.gates;
+        self.gate_of(|consumer| gates.lets_go(consumer) || gates.evicts(consumer, self.head))
+    }
+
+    /// The same, given who counts no more.
+    fn gate_of(&self, lets_go: impl Fn(u32) -> bool) -> (u64, bool) {
         // With nobody attached the whole ring may be overwritten.
         let mut gate = self.head.wrapping_add(self.capacity);
         // ORDERING: acquire, pairs with the release of the bit in `join::Joining::begin`; makes
@@ -158,7 +165,7 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
             // ORDERING: acquire, pairs with the release store of the cursor in
             // `LaneReader::release`; the consumer's reads come before this producer's overwrite.
             let cursor = cursor.load(Ordering::Acquire);
-            if self.gates.lets_go(consumer, self.head) {
+            if lets_go(consumer) {
                 continue;
             }
             gate = earlier(gate, cursor.wrapping_add(self.capacity));
@@ -176,9 +183,9 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         is_before(cursor.wrapping_add(self.capacity), self.head.wrapping_add(count))
     }
 
-    /// How many published frames the slowest attached consumer has still to read.
+    /// How many published frames the slowest attached consumer has still to read. Evicts nobody.
     pub(crate) fn unread(&self) -> u64 {
-        let (gate, _) = self.gate();
+        let (gate, _) = self.gate_of(|consumer| self.gates.lets_go(consumer));
         self.head.wrapping_add(self.capacity).wrapping_sub(gate)
     }
 

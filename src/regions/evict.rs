@@ -47,19 +47,18 @@ impl Eviction {
         self.standings.state(consumer)
     }
 
-    /// Whether a consumer no longer gates a lane: it was evicted, or it is now, since it is too far
-    /// behind the lane's `head`.
-    pub(super) fn lets_go(&self, consumer: u32, lane: u32, head: u64) -> bool {
-        let state = self.state(consumer);
-        if state.is_evicted() {
-            return true;
+    /// Evicts a consumer that is too far behind a lane's `head`; whether it did.
+    pub(super) fn evicts(&self, consumer: u32, lane: u32, head: u64) -> bool {
+        if self.rule.lag == 0 {
+            return false;
         }
+        // The state comes first; see above.
+        let state = self.state(consumer);
         let too_far = |cursor: u64| {
             let behind = head.wrapping_sub(cursor);
             behind >= self.rule.lag && behind < 1 << 63
         };
-        self.rule.lag > 0
-            && self.gates(consumer)
+        self.gates(consumer)
             && self.cursor(consumer, lane).is_some_and(too_far)
             && self.evict(consumer, state)
     }

@@ -102,6 +102,27 @@ fn consumer_too_far_behind_is_evicted_and_one_that_is_not_stays() {
 }
 
 #[test]
+fn producer_that_drains_waits_for_who_is_far_behind() {
+    for topology in TOPOLOGIES {
+        let options = options(topology, OnFull::Block, 1, CAPACITY).evict_lag_frames(CAPACITY / 2);
+        let bus = TestBus::new(&options);
+        let mut consumer = bus.consumer().attach().unwrap();
+        let mut producer = bus.producer().attach().unwrap();
+        // As far behind as the rule allows, and nobody wants its room.
+        for _ in 0..CAPACITY / 2 {
+            producer.publish_bytes(0, &[1]).unwrap();
+        }
+        assert_eq!(bus.stat().evictions, 0, "{topology}");
+        assert_eq!(producer.drain(Duration::from_millis(1)).left, CAPACITY / 2, "{topology}");
+        for _ in 0..CAPACITY / 2 {
+            assert!(consumer.poll().unwrap().is_some(), "{topology}");
+        }
+        consumer.release();
+        assert_eq!(producer.drain(PATIENCE).left, 0, "{topology}");
+    }
+}
+
+#[test]
 fn stopped_consumer_is_evicted_and_has_read_only_whole_frames() {
     for topology in TOPOLOGIES {
         let bus =
