@@ -63,8 +63,11 @@ impl Bus {
     /// One step of one that is not at its poll.
     fn consume(&self, state: &mut State, own: &mut Consumer, index: usize) -> Option<&'static str> {
         let seat = usize::from(self.setup.consumers[index].seat);
+        if let Some(what) = self.declare(state, &mut own.declaration) {
+            return Some(what);
+        }
         Some(match own.next {
-            Reading::Done | Reading::Dead => return None,
+            Reading::Done | Reading::Dead | Reading::Stopped => return None,
             next if next < Reading::Poll => self.join(state, own, index)?,
             Reading::Copy | Reading::Check | Reading::OwnSeat => self.copy(state, own, seat),
             Reading::HoleBits | Reading::HoleSeat | Reading::HoleCursor | Reading::Punch => {
@@ -285,14 +288,14 @@ impl Bus {
                     own.allowed = own.gate;
                 }
                 own.next = Reading::HoleSeat;
-                if !self.setup.evicting {
+                if !self.may_be_let_go(consumer) {
                     self.heed_at_hole(state, own);
                 }
                 "looks at an order cursor"
             }
             Reading::HoleSeat => {
                 self.heed_at_hole(state, own);
-                "looks whether a consumer is evicted"
+                "looks how a consumer stands"
             }
             _ => {
                 let live = Self::is_live(state, own.ticket);
@@ -308,10 +311,10 @@ impl Bus {
         }
     }
 
-    /// Heeds the cursor in hand, unless its consumer is evicted, and goes on.
+    /// Heeds the cursor in hand, unless its consumer is let go, and goes on.
     fn heed_at_hole(&self, state: &State, own: &mut Consumer) {
         let (consumer, rest) = lowest(own.look);
-        if !self.is_evicted(state, consumer) {
+        if !self.lets_go(state, consumer) {
             own.gate = own.gate.min(own.allowed);
         }
         (own.look, own.allowed) = (rest, 0);

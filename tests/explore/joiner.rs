@@ -87,18 +87,28 @@ impl Bus {
     fn arrive(&self, state: &mut State, own: &mut Consumer, index: usize) -> Option<&'static str> {
         let seat = usize::from(self.setup.consumers[index].seat);
         Some(match own.next {
+            Reading::Declare => {
+                own.declaration = self.begin_to_declare(state, seat);
+                own.next = Reading::Lock;
+                "loads its seat's state"
+            }
             Reading::Lock => {
                 if !state.try_lock(LANES + seat, Self::process(Kind::Consumer, index)) {
-                    return None;
+                    (own.declaration, own.next) = (FromZeros::new_zeroed(), Reading::Declare);
+                    return Some("finds the seat's lock held");
                 }
                 let dead = state.seats[LANES + seat].state != FREE;
                 own.next = if dead { Reading::Recover } else { Reading::Sit };
+                if !dead {
+                    own.declaration = FromZeros::new_zeroed();
+                }
                 "takes the seat's lock"
             }
             Reading::Recover => {
                 let what = self.put_in_order(state, &mut own.recovery, LANES + seat);
                 if own.recovery.at == Order::Over {
                     (own.recovery, own.next) = (Recovery::new_zeroed(), Reading::Sit);
+                    own.declaration = FromZeros::new_zeroed();
                 }
                 what
             }

@@ -39,6 +39,8 @@
 //! ```
 
 mod consumer;
+mod declaring;
+mod faults;
 mod joiner;
 mod mutants;
 mod producer;
@@ -108,4 +110,18 @@ fn joiner_of_an_order_sees_its_end_whoever_dies() {
 #[test]
 fn evicted_consumer_of_an_order_holds_nobody() {
     holds("evicting in order", setups::evicting_in_order());
+}
+
+#[test]
+fn recoverer_that_stops_anywhere_holds_up_nobody() {
+    holds("stopping", setups::stopping());
+}
+
+#[test]
+fn stopping_in_order() {
+    holds("stopping in order", setups::stopping_in_order());
+}
+#[test]
+fn crowding() {
+    holds("crowding", setups::crowding());
 }

@@ -8,6 +8,7 @@ const OVERWRITTEN: &str = "what a consumer still needs was overwritten";
 const STUCK: &str = "somebody who lives can never come to an end";
 const FALSE_LOSS: &str = "a consumer that nobody evicted reports a loss";
 const TWICE: &str = "a ticket is decided twice";
+const BURIED: &str = "a live consumer is declared dead";
 const RECOVERED: &str = "a lane is recovered to a head that is not its end";
 
 /// Explores the mutant, and prints the shortest way to what is wrong.
@@ -41,10 +42,30 @@ fn mutants_of_seats_and_recovery_are_caught() {
 }
 
 #[test]
+fn mutants_of_declaring_death_are_caught() {
+    caught(Mutant::DeclaredByStore, setups::seats(), BURIED);
+    caught(Mutant::DeclaredUnlooked, setups::seats(), BURIED);
+    caught(Mutant::LockLookedAtFirst, setups::seats(), BURIED);
+    caught(Mutant::EpochKept, setups::seats(), BURIED);
+    caught(Mutant::DeathRemembered, setups::seats(), OVERWRITTEN);
+    caught(Mutant::DeathUnheeded, setups::stopping(), STUCK);
+    caught(Mutant::DeathUnheeded, setups::stopping_in_order(), STUCK);
+    caught(Mutant::DeathUndeclared, setups::stopping(), STUCK);
+    caught(Mutant::DeathUndeclared, setups::stopping_in_order(), STUCK);
+}
+
+/// The one stop that does hold others up: of a process that found a seat's lock held, took it in the
+/// moment after the holder's death, and so never declared that.
+#[test]
+fn who_stops_with_the_lock_of_one_that_died_unnoticed_is_waited_for() {
+    caught(Mutant::Nothing, Setup { stops_too_early: true, ..setups::stopping() }, STUCK);
+}
+
+#[test]
 fn mutants_of_an_eviction_are_caught() {
     let believed = "a consumer believes a frame that is not the one committed there";
     caught(Mutant::EvictByStore, setups::evicting(), FALSE_LOSS);
-    caught(Mutant::EpochKept, setups::evicting(), FALSE_LOSS);
+    caught(Mutant::EpochKept, Setup { crashes: 0, ..setups::evicting() }, FALSE_LOSS);
     caught(Mutant::CopyUnchecked, setups::evicting(), believed);
     caught(Mutant::TenantForgetsReserve, setups::heir(), believed);
     caught(Mutant::ReserveAlone, setups::evicting(), FALSE_LOSS);

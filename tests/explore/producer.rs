@@ -4,8 +4,8 @@
 use zerocopy::FromZeros;
 
 use crate::state::{
-    CAPACITY, Entry, FREE, LANES, Order, Producer, Producing, Recovery, State, TAKEN, lowest, run,
-    slot,
+    CAPACITY, Declare, Entry, FREE, LANES, Order, Producer, Producing, Recovery, State, TAKEN,
+    lowest, run, slot,
 };
 use crate::system::{Bus, Kind, Mutant};
 
@@ -27,6 +27,13 @@ impl Bus {
         let mut own = state.producers[index];
         let lane = usize::from(self.setup.producers[index].lane);
         let process = Self::process(Kind::Producer, index);
+        if let Some(what) = self.declare(state, &mut own.declaration) {
+            if own.declaration.at == Declare::Known {
+                own.declaration = FromZeros::new_zeroed();
+            }
+            state.producers[index] = own;
+            return Some(what);
+        }
         let what = match own.next {
             Producing::Lock => {
                 if !state.try_lock(lane, process) {
@@ -64,7 +71,7 @@ impl Bus {
                 own.next = Producing::Done;
                 "unlocks its seat"
             }
-            Producing::Done | Producing::Dead => return None,
+            Producing::Done | Producing::Dead | Producing::Stopped => return None,
             next if next <= Producing::Write => self.fill(state, &mut own, index, lane)?,
             Producing::Head => self.store_head(state, &mut own, index, lane),
             _ => self.order(state, &mut own, index, lane)?,
@@ -90,6 +97,9 @@ impl Bus {
                     return None;
                 }
                 own.credit = gate.min(own.head + self.setup.credit.max(count));
+                if self.is(Mutant::DeathRemembered) {
+                    own.look = state.dead_consumers();
+                }
                 own.next = Producing::Announce;
                 "looks for room"
             }
@@ -103,7 +113,8 @@ impl Bus {
                 "announces how far it may write"
             }
             Producing::Bits => {
-                (own.look, own.gate) = (state.attached, own.head + CAPACITY);
+                // Only a mutant looks at fewer than are attached.
+                (own.look, own.gate) = (state.attached & !own.look, own.head + CAPACITY);
                 self.look_on(state, own, lane, wanted);
                 "looks who is attached"
             }
@@ -114,7 +125,7 @@ impl Bus {
                     own.allowed = own.gate;
                 }
                 own.next = Producing::Seat;
-                if !self.setup.evicting {
+                if !self.may_be_let_go(consumer) {
                     self.heed(state, own);
                     self.look_on(state, own, lane, wanted);
                 }
@@ -123,7 +134,7 @@ impl Bus {
             Producing::Seat => {
                 self.heed(state, own);
                 self.look_on(state, own, lane, wanted);
-                "looks whether a consumer is evicted"
+                "looks how a consumer stands"
             }
             Producing::TakeBack => {
                 state.lanes[lane].reserve = own.announced;
@@ -146,10 +157,10 @@ impl Bus {
         })
     }
 
-    /// Heeds the cursor in hand, unless its consumer is evicted.
+    /// Heeds the cursor in hand, unless its consumer is let go.
     fn heed(&self, state: &State, own: &mut Producer) {
         let (consumer, rest) = lowest(own.look);
-        if !self.is_evicted(state, consumer) {
+        if !self.lets_go(state, consumer) {
             own.gate = own.gate.min(own.allowed);
         }
         (own.look, own.allowed) = (rest, 0);
@@ -296,7 +307,7 @@ impl Bus {
                     own.allowed = own.gate;
                 }
                 own.next = Producing::OrderSeat;
-                if !self.setup.evicting {
+                if !self.may_be_let_go(consumer) {
                     self.heed(state, own);
                     self.look_on_in_order(own);
                 }
@@ -305,7 +316,7 @@ impl Bus {
             _ => {
                 self.heed(state, own);
                 self.look_on_in_order(own);
-                "looks whether a consumer is evicted"
+                "looks how a consumer stands"
             }
         }
     }

@@ -65,11 +65,12 @@ impl Index {
     /// The number of `state` among `states`, or the slot where it belongs.
     fn find<S: Eq + IntoBytes + Immutable>(&self, states: &[S], state: &S) -> Result<u32, usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = Self::hash(state.as_bytes()) & mask;
+        let bytes = state.as_bytes();
+        let mut slot = Self::hash(bytes) & mask;
         loop {
             match self.slots[slot] {
                 0 => return Err(slot),
-                number if states[number as usize - 1] == *state => return Ok(number - 1),
+                number if states[number as usize - 1].as_bytes() == bytes => return Ok(number - 1),
                 _ => slot = (slot + 1) & mask,
             }
         }

@@ -47,6 +47,10 @@ pub struct Setup {
     /// The last of them never dies.
     pub recoverers: u8,
     pub crashes: u8,
+    /// Who declares or recovers may stop for ever, so often.
+    pub stops: u8,
+    /// Also with the lock of a seat whose holder died just before it was taken.
+    pub stops_too_early: bool,
     pub evictions: u8,
     /// Tickets that may be punched although their producer is about to commit them.
     pub punches: u8,
@@ -63,6 +67,8 @@ impl Setup {
             consumers,
             recoverers: 1,
             crashes: 1,
+            stops: 0,
+            stops_too_early: false,
             evictions: 0,
             punches: 0,
         }
@@ -72,10 +78,14 @@ impl Setup {
         Self { ordered: true, ..Self::new(producers, consumers) }
     }
 
-    /// With as many more deaths, and frames of the first producer, as `EXPLORE_MORE` says.
+    /// With as many more deaths, and frames of the first producer, as `EXPLORE_MORE` says; then any
+    /// consumer may die.
     pub fn more(mut self) -> Self {
         let more = std::env::var("EXPLORE_MORE").map_or(0, |more| more.parse().unwrap());
         self.crashes += more;
+        for consumer in &mut self.consumers {
+            consumer.mortal |= more > 0;
+        }
         self.producers[0].batches.extend(std::iter::repeat_n(1, usize::from(more)));
         self
     }
@@ -96,6 +106,10 @@ fn tenant(lane: u8, batches: &[u8]) -> ProducerSetup {
 
 fn consumer(seat: u8) -> ConsumerSetup {
     ConsumerSetup { seat, arrival: Arrival::Seated, mortal: true, leaves: false }
+}
+
+fn bystander(seat: u8) -> ConsumerSetup {
+    ConsumerSetup { mortal: false, ..consumer(seat) }
 }
 
 fn newcomer(seat: u8) -> ConsumerSetup {
@@ -122,7 +136,7 @@ pub fn seats() -> Setup {
 /// One of three consumers is evicted: the one that stays, the one that leaves, or the one that
 /// takes its seat.
 pub fn evicting() -> Setup {
-    let consumers = vec![consumer(0), leaver(1), newcomer(1)];
+    let consumers = vec![bystander(0), leaver(1), newcomer(1)];
     let setup = Setup::new(vec![producer(0, &[1, 2, 1])], consumers);
     Setup { evicting: true, evictions: 1, ..setup }
 }
@@ -136,14 +150,13 @@ pub fn heir() -> Setup {
 /// Two producers and two consumers, all at the same two entries.
 pub fn punching() -> Setup {
     let second = ProducerSetup { mortal: false, ..credited(1, &[2]) };
-    let near = ConsumerSetup { mortal: false, ..consumer(0) };
-    let setup = Setup::ordered(vec![credited(0, &[1]), second], vec![near, consumer(1)]);
+    let setup = Setup::ordered(vec![credited(0, &[1]), second], vec![bystander(0), bystander(1)]);
     Setup { punches: 1, ..setup }
 }
 
 /// One producer, and two consumers that follow it round the ring.
 pub fn laps() -> Setup {
-    let setup = Setup::ordered(vec![credited(0, &[1, 1, 1])], vec![consumer(0), consumer(1)]);
+    let setup = Setup::ordered(vec![credited(0, &[1, 1, 1])], vec![consumer(0), bystander(1)]);
     Setup { punches: 1, ..setup }
 }
 
@@ -157,14 +170,13 @@ pub fn recovering() -> Setup {
 /// A producer dies, and another goes round the ring, over the dead one's entry.
 pub fn reuse() -> Setup {
     let other = ProducerSetup { mortal: false, ..credited(1, &[1, 1]) };
-    Setup::ordered(vec![credited(0, &[1]), other, tenant(0, &[1])], vec![consumer(0)])
+    Setup::ordered(vec![credited(0, &[1]), other, tenant(0, &[1])], vec![bystander(0)])
 }
 
 /// A consumer joins an order beside one that was there all along.
 pub fn joining() -> Setup {
     let other = ProducerSetup { mortal: false, ..credited(1, &[1]) };
-    let beside = ConsumerSetup { mortal: false, ..consumer(1) };
-    Setup::ordered(vec![credited(0, &[1]), other], vec![newcomer(0), beside])
+    Setup::ordered(vec![credited(0, &[1]), other], vec![newcomer(0), bystander(1)])
 }
 
 /// A consumer of an order is evicted, or the one that takes its seat.
@@ -172,4 +184,26 @@ pub fn evicting_in_order() -> Setup {
     let consumers = vec![leaver(0), newcomer(0)];
     let setup = Setup::ordered(vec![producer(0, &[1, 1, 1])], consumers);
     Setup { evicting: true, evictions: 1, ..setup }
+}
+
+/// A consumer dies, and of those who ask after it, the only recoverer, the newcomer in its seat and
+/// the producer that it holds up, one stops.
+pub fn stopping() -> Setup {
+    let consumers = vec![consumer(0), newcomer(0), bystander(1)];
+    let setup = Setup::new(vec![producer(0, &[2, 1])], consumers);
+    Setup { stops: 1, ..setup }
+}
+
+/// The same at an order ring of two entries.
+pub fn stopping_in_order() -> Setup {
+    let consumers = vec![consumer(0), newcomer(0), bystander(1)];
+    let setup = Setup::ordered(vec![credited(0, &[1, 1, 1])], consumers);
+    Setup { stops: 1, ..setup }
+}
+
+/// Two consumers die in one seat, one after the other, and two recoverers, a newcomer and the producer
+/// that waits for them meet there, of whom two stop.
+pub fn crowding() -> Setup {
+    let setup = Setup::new(vec![producer(0, &[2, 1])], vec![consumer(0), newcomer(0)]);
+    Setup { recoverers: 2, crashes: 2, stops: 2, ..setup }
 }

@@ -24,6 +24,8 @@ pub const FREE: u8 = 0;
 pub const TAKEN: u8 = 1;
 /// Somebody's who gates nobody any more.
 pub const EVICTED: u8 = 2;
+/// One's who is known to be dead, and gates nobody any more.
+pub const DEAD: u8 = 3;
 
 /// What stands in `State::decided` for a ticket that was given up.
 pub const TOMB: u8 = 1;
@@ -81,6 +83,30 @@ pub struct Recovery {
     pub reused: u8,
 }
 
+/// How far somebody is with declaring a consumer dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
+#[repr(u8)]
+pub enum Declare {
+    No = 0,
+    Load,
+    Look,
+    Swap,
+    /// Whoever sat there is known to be dead.
+    Known,
+}
+
+/// What comes before anything else that its owner does next; kept until its seat is in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Declaration {
+    pub at: Declare,
+    /// A consumer's.
+    pub seat: u8,
+    /// What was loaded of it.
+    pub epoch: u8,
+    pub state: u8,
+}
+
 /// What a producer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromZeros, IntoBytes, Immutable)]
 #[repr(u8)]
@@ -109,6 +135,7 @@ pub enum Producing {
     Unlock,
     Done,
     Dead,
+    Stopped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
@@ -135,13 +162,15 @@ pub struct Producer {
     pub order_limit: u8,
     pub old: Entry,
     pub recovery: Recovery,
+    pub declaration: Declaration,
 }
 
 /// What a consumer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, FromZeros, IntoBytes, Immutable)]
 #[repr(u8)]
 pub enum Reading {
-    Lock = 0,
+    Declare = 0,
+    Lock,
     Recover,
     Sit,
     Place,
@@ -168,6 +197,7 @@ pub enum Reading {
     Unlock,
     Done,
     Dead,
+    Stopped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
@@ -195,6 +225,7 @@ pub struct Consumer {
     /// Heads that were seen before the order was found to be empty.
     pub heads: [u8; LANES],
     pub recovery: Recovery,
+    pub declaration: Declaration,
 }
 
 /// What a recoverer does next.
@@ -207,6 +238,7 @@ pub enum Recovering {
     Steps,
     Unlock,
     Dead,
+    Stopped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
@@ -216,6 +248,7 @@ pub struct Recoverer {
     /// A seat: lanes first, then consumers.
     pub seat: u8,
     pub recovery: Recovery,
+    pub declaration: Declaration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
@@ -262,8 +295,9 @@ pub struct State {
     pub consumers: [Consumer; CONSUMERS],
     pub recoverers: [Recoverer; RECOVERERS],
     pub evictor: Evictor,
-    /// Crashes and evictions that may still happen.
+    /// Crashes, stops and evictions that may still happen.
     pub crashes: u8,
+    pub stops: u8,
     pub evictions: u8,
     /// Tickets that may still be punched while their producer is about to commit them.
     pub punches: u8,
@@ -315,6 +349,12 @@ impl State {
                 seat.lock = 0;
             }
         }
+    }
+
+    /// A bit each for the consumers' seats that stand so.
+    pub fn dead_consumers(&self) -> u8 {
+        let dead = |seat: &usize| self.seats[LANES + seat].state == DEAD;
+        (0..SEATS).filter(dead).map(|seat| 1 << seat).sum()
     }
 
     /// Notes what is wrong; the first thing that is.

@@ -5,8 +5,8 @@ use zerocopy::FromZeros;
 use crate::search::{Step, System};
 use crate::setups::{Arrival, ConsumerSetup, Setup};
 use crate::state::{
-    CAPACITY, CONSUMERS, Consumer, EVICTED, Entry, Evictor, FREE, LANES, Order, PRODUCERS,
-    Producing, Reading, Recoverer, Recovering, State, TAKEN, Wrong, lowest, run_of, slot,
+    CAPACITY, CONSUMERS, DEAD, EVICTED, Entry, FREE, LANES, Order, PRODUCERS, Producing, Reading,
+    Recoverer, Recovering, State, TAKEN, Wrong, lowest, run_of, slot,
 };
 
 /// What is done wrong on purpose.
@@ -30,6 +30,12 @@ pub enum Mutant {
     RecoveryFreesFirst,
     RecoveryKeepsBit,
     RecoveryDropsRun,
+    DeclaredByStore,
+    DeclaredUnlooked,
+    LockLookedAtFirst,
+    DeathUndeclared,
+    DeathUnheeded,
+    DeathRemembered,
     CommitByStore,
     PunchByStore,
     PunchUngated,
@@ -82,7 +88,7 @@ impl Bus {
         while look != 0 {
             let (consumer, rest) = lowest(look);
             look = rest;
-            if !self.is_evicted(state, consumer) && !self.is(Mutant::GateUnread) {
+            if !self.lets_go(state, consumer) && !self.is(Mutant::GateUnread) {
                 gate = gate.min(of(consumer));
             }
         }
@@ -90,8 +96,18 @@ impl Bus {
     }
 
     /// What a producer's gate asks about a consumer's seat.
-    pub fn is_evicted(&self, state: &State, consumer: usize) -> bool {
-        self.setup.evicting && state.seats[LANES + consumer].state == EVICTED
+    pub fn lets_go(&self, state: &State, consumer: usize) -> bool {
+        match state.seats[LANES + consumer].state {
+            EVICTED => self.setup.evicting,
+            DEAD => !self.is(Mutant::DeathUnheeded),
+            _ => false,
+        }
+    }
+
+    /// Whether a consumer's seat may ever stand so. (Else a look at it is no step.)
+    pub fn may_be_let_go(&self, seat: usize) -> bool {
+        let dies = |one: &ConsumerSetup| one.mortal && usize::from(one.seat) == seat;
+        self.setup.evicting || self.setup.consumers.iter().any(dies)
     }
 
     /// Whether a producer is about to commit a ticket.
@@ -109,6 +125,12 @@ impl Bus {
         let own = state.recoverers[index];
         let seat = usize::from(own.seat);
         let mut next = *state;
+        let mut declaration = own.declaration;
+        if let Some(what) = self.declare(&mut next, &mut declaration) {
+            next.recoverers[index].declaration = declaration;
+            push(what, next);
+            return;
+        }
         let me = &mut next.recoverers[index];
         match own.next {
             Recovering::Idle => {
@@ -119,6 +141,10 @@ impl Bus {
                         let then = if acts_at_once { Recovering::Steps } else { Recovering::Lock };
                         let me = &mut next.recoverers[index];
                         *me = Recoverer { next: then, seat, ..Recoverer::new_zeroed() };
+                        let consumer = usize::from(seat).checked_sub(LANES);
+                        if let Some(consumer) = consumer {
+                            me.declaration = self.begin_to_declare(state, consumer);
+                        }
                         push("finds a seat taken and its lock free", next);
                     }
                 }
@@ -151,85 +177,7 @@ impl Bus {
                 next.unlock_all(process);
                 push("unlocks the seat", next);
             }
-            Recovering::Dead => {}
-        }
-    }
-
-    fn evictor(&self, state: &State, steps: &mut Vec<(Step, State)>) {
-        let actor = ("evictor", 0);
-        let own = state.evictor;
-        if own.seat == 0 {
-            for (seat, words) in (1..).zip(&state.seats[LANES..]) {
-                if words.state == TAKEN && state.evictions > 0 {
-                    let mut next = *state;
-                    next.evictions -= 1;
-                    let meant = self.sitting(state, seat - 1);
-                    next.evictor = Evictor { seat, epoch: words.epoch, meant };
-                    let what = "decides to evict who sits there";
-                    steps.push((Step { actor, what, fault: true }, next));
-                }
-            }
-            return;
-        }
-        let mut next = *state;
-        next.evictor = FromZeros::new_zeroed();
-        let seat = &mut next.seats[LANES + usize::from(own.seat - 1)];
-        if (seat.epoch, seat.state) == (own.epoch, TAKEN) {
-            seat.state = EVICTED;
-            if own.meant != 0 && own.meant == self.sitting(&next, own.seat - 1) {
-                next.consumers[usize::from(own.meant - 1)].condemned = 1;
-            }
-        } else if self.is(Mutant::EvictByStore) {
-            (seat.epoch, seat.state) = (own.epoch, EVICTED);
-        }
-        steps.push((Step { actor, what: "swaps the seat's state", fault: false }, next));
-    }
-
-    /// 1 + the living consumer that sits in a seat; 0: none.
-    fn sitting(&self, state: &State, seat: u8) -> u8 {
-        let consumers = state.consumers.iter().zip(&self.setup.consumers);
-        let sits = |(consumer, setup): (&Consumer, &ConsumerSetup)| {
-            setup.seat == seat && (Reading::Place..=Reading::Vacate).contains(&consumer.next)
-        };
-        (1..).zip(consumers).find_map(|(number, one)| sits(one).then_some(number)).unwrap_or(0)
-    }
-
-    fn crashes(&self, state: &State, steps: &mut Vec<(Step, State)>) {
-        if state.crashes == 0 {
-            return;
-        }
-        let mut push = |kind: Kind, index: usize, mut next: State| {
-            next.crashes -= 1;
-            next.unlock_all(Self::process(kind, index));
-            let actor = (kind.name(), u8::try_from(index).unwrap());
-            steps.push((Step { actor, what: "dies", fault: true }, next));
-        };
-        for (index, setup) in self.setup.producers.iter().enumerate() {
-            let at = state.producers[index].next;
-            if setup.mortal && (Producing::Recover..=Producing::Unlock).contains(&at) {
-                let mut next = *state;
-                next.producers[index] = FromZeros::new_zeroed();
-                next.producers[index].next = Producing::Dead;
-                push(Kind::Producer, index, next);
-            }
-        }
-        for (index, setup) in self.setup.consumers.iter().enumerate() {
-            let at = state.consumers[index].next;
-            if setup.mortal && (Reading::Recover..=Reading::Unlock).contains(&at) {
-                let mut next = *state;
-                next.consumers[index] = FromZeros::new_zeroed();
-                next.consumers[index].next = Reading::Dead;
-                push(Kind::Consumer, index, next);
-            }
-        }
-        for index in 0..usize::from(self.setup.recoverers.saturating_sub(1)) {
-            let at = state.recoverers[index].next;
-            if (Recovering::Lock..=Recovering::Unlock).contains(&at) {
-                let mut next = *state;
-                next.recoverers[index] = FromZeros::new_zeroed();
-                next.recoverers[index].next = Recovering::Dead;
-                push(Kind::Recoverer, index, next);
-            }
+            Recovering::Dead | Recovering::Stopped => {}
         }
     }
 
@@ -240,6 +188,13 @@ impl Bus {
         let all =
             if self.setup.ordered { own.ticket == state.tail } else { own.position == state.count };
         reads && all
+    }
+
+    /// Whether a consumer that sits in its seat is declared dead.
+    fn is_buried_alive(&self, state: &State, consumer: usize) -> bool {
+        let sits = (Reading::Place..=Reading::Vacate).contains(&state.consumers[consumer].next);
+        let seat = state.seats[LANES + usize::from(self.setup.consumers[consumer].seat)];
+        sits && seat.lock == Self::process(Kind::Consumer, consumer) && seat.state == DEAD
     }
 
     /// A slot, or an entry, that a consumer still needs and does not have any more.
@@ -283,7 +238,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Producer => "producer",
             Self::Consumer => "consumer",
@@ -298,6 +253,7 @@ impl System for Bus {
     fn start(&self) -> State {
         let mut state = State::new_zeroed();
         (state.crashes, state.evictions) = (self.setup.crashes, self.setup.evictions);
+        state.stops = self.setup.stops;
         state.punches = self.setup.punches;
         for (index, setup) in self.setup.producers.iter().enumerate() {
             state.producers[index].next = Producing::Lock;
@@ -323,7 +279,7 @@ impl System for Bus {
                 let consumer = &mut state.consumers[index];
                 (consumer.next, consumer.epoch, consumer.located) = (Reading::Poll, 1, 3);
             } else {
-                state.consumers[index].next = Reading::Lock;
+                state.consumers[index].next = Reading::Declare;
             }
         }
         for (index, recoverer) in state.recoverers.iter_mut().enumerate() {
@@ -339,6 +295,8 @@ impl System for Bus {
             if let Some(what) = self.producer(&mut next, index) {
                 let actor = ("producer", u8::try_from(index).unwrap());
                 steps.push((Step { actor, what, fault: false }, next));
+            } else {
+                self.held_up(state, index, steps);
             }
         }
         for index in 0..self.setup.consumers.len() {
@@ -349,6 +307,7 @@ impl System for Bus {
         }
         self.evictor(state, steps);
         self.crashes(state, steps);
+        self.stops(state, steps);
     }
 
     fn broken(&self, state: &State) -> Option<&'static str> {
@@ -358,6 +317,9 @@ impl System for Bus {
         if (0..LANES).any(|lane| state.lanes[lane].head > state.count[lane]) {
             return Some("a head is beyond what was committed");
         }
+        if (0..self.setup.consumers.len()).any(|consumer| self.is_buried_alive(state, consumer)) {
+            return Some("a live consumer is declared dead");
+        }
         (0..self.setup.consumers.len())
             .any(|consumer| self.is_robbed(state, consumer))
             .then_some("what a consumer still needs was overwritten")
@@ -366,19 +328,23 @@ impl System for Bus {
     fn is_goal(&self, state: &State) -> bool {
         let producers = state.producers.iter().zip(&self.setup.producers);
         let consumers = state.consumers.iter().zip(&self.setup.consumers).enumerate();
-        let over = |at| matches!(at, Producing::Done | Producing::Dead);
-        producers.map(|(producer, _)| producer.next).all(over)
-            && consumers.into_iter().all(|(index, (consumer, setup))| match consumer.next {
-                Reading::Done | Reading::Dead => true,
-                // Waits for a seat in which somebody lives.
-                Reading::Lock => state.seats[LANES + usize::from(setup.seat)].lock != 0,
-                _ => self.has_read_all(state, index),
-            })
-            && state
-                .recoverers
-                .iter()
-                .all(|own| matches!(own.next, Recovering::Idle | Recovering::Dead))
-            && state.seats.iter().all(|seat| seat.state == FREE || seat.lock != 0)
+        let over = |at| matches!(at, Producing::Done | Producing::Dead | Producing::Stopped);
+        let recovers =
+            |own: &Recoverer| !matches!(own.next, Recovering::Dead | Recovering::Stopped);
+        producers.into_iter().all(|(producer, setup)| match producer.next {
+            // Waits for a seat of which one who is stopped has the lock.
+            Producing::Lock => self.is_stopped(state, state.seats[usize::from(setup.lane)].lock),
+            at => over(at),
+        }) && consumers.into_iter().all(|(index, (consumer, setup))| match consumer.next {
+            Reading::Done | Reading::Dead | Reading::Stopped => true,
+            // Waits for a seat in which somebody lives.
+            Reading::Declare | Reading::Lock => {
+                state.seats[LANES + usize::from(setup.seat)].lock != 0
+            }
+            _ => self.has_read_all(state, index),
+        }) && state.recoverers.iter().all(|own| own.next == Recovering::Idle || !recovers(own))
+            && (state.seats.iter().all(|seat| seat.state == FREE || seat.lock != 0)
+                || !state.recoverers.iter().any(recovers))
     }
 
     fn show(&self, state: &State) -> String {
