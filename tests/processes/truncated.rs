@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use busway::{Bus, OnFull, PollError, PublishError, Start, Topology};
 use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 
 use crate::support::bus::{TestBus, path_of};
 
@@ -111,7 +112,6 @@ fn child_is_sent_the_signal() {
     let Ok(how) = std::env::var(SENT) else {
         return;
     };
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
     let before = if how == "ignored" { SigHandler::SigIgn } else { SigHandler::SigDfl };
     let action = SigAction::new(before, SaFlags::empty(), SigSet::empty());
     // SAFETY: no handler.
@@ -151,7 +151,6 @@ fn child_touches_a_missing_page() {
     if how == "with a handler" {
         // The program's own handler was there before busway: it is asked for what busway does not
         // know.
-        use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
         extern "C" fn leave(_signal: i32) {
             // SAFETY: _exit is async-signal-safe.
             unsafe { libc::_exit(42) }

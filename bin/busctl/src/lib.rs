@@ -18,6 +18,7 @@ mod open;
 mod output;
 mod private_dir;
 mod process;
+mod shared;
 mod signal;
 mod table;
 mod torture;

@@ -9,20 +9,12 @@
 //!   512  end      1 + frames of the whole run, once the writer has finished; 0 before
 //!   640  slots    RING_FRAMES frames of 64 bytes
 //! ```
-//! Words are 128 bytes apart, since processors fetch lines in pairs. References: memfd_create(2),
-//! mmap(2).
+//! Words are 128 bytes apart, since processors fetch lines in pairs. See `shared`.
 
-#![allow(unsafe_code, reason = "maps memory and writes ring slots through it")]
+#![allow(unsafe_code, reason = "writes ring slots that another process reads")]
 
-use crate::exit::Failure;
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use crate::shared;
 use std::cell::UnsafeCell;
-use std::ffi::c_void;
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
 /// Frames in the ring, as many as a lane has by default.
@@ -104,76 +96,22 @@ pub fn sum_of_frames(frames: u64) -> u64 {
     pairs.wrapping_mul(words).wrapping_add(frames.wrapping_mul(offsets))
 }
 
-/// A new board, by its descriptor, which workers started from now on inherit.
-pub struct BoardFile(OwnedFd);
-
-impl BoardFile {
-    /// Makes one, all zero.
-    pub fn create() -> Result<Self, Failure> {
-        // Without CLOEXEC: the workers find it by its number.
-        let fd = memfd_create("busway-bench-limit", MemfdFlags::empty()).map_err(refused)?;
-        ftruncate(&fd, size_of::<Board>() as u64).map_err(refused)?;
-        Ok(Self(fd))
-    }
-
-    /// The number of the descriptor, here and in workers.
-    pub fn number(&self) -> i32 {
-        self.0.as_raw_fd()
-    }
+// SAFETY: repr(C) of atomics and of cells whose users agree by head and cursor, aligned to less than a page.
+unsafe impl shared::Board for Board {
+    const NAME: &'static str = "busway-bench-limit";
+    const POPULATED: bool = true;
 }
 
+/// A new board, by its descriptor.
+pub type BoardFile = shared::BoardFile<Board>;
 /// A board in this process's memory.
-pub struct Mapping(NonNull<Board>);
-
-impl Mapping {
-    /// Maps the inherited descriptor `number`.
-    pub fn open(number: i32) -> Result<Self, Failure> {
-        let path = format!("/proc/self/fd/{number}");
-        let file: File = OpenOptions::new().read(true).write(true).open(path)?;
-        if file.metadata()?.len() != size_of::<Board>() as u64 {
-            return Err(Failure::usage(format!("descriptor {number} is not a board")));
-        }
-        // SAFETY: a new mapping at an address that the kernel chooses aliases nothing of ours.
-        let address = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                size_of::<Board>(),
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED | MapFlags::POPULATE,
-                &file,
-                0,
-            )
-        };
-        let address = NonNull::new(address.map_err(refused)?.cast());
-        address.map(Self).ok_or_else(|| Failure::failed("mmap returned address 0"))
-    }
-}
-
-impl std::ops::Deref for Mapping {
-    type Target = Board;
-
-    fn deref(&self) -> &Board {
-        // SAFETY: mapped for as long as `self` lives, page-aligned, as long as a board (checked in
-        // `open`, and this program is the only one that has the file and never shrinks it), and
-        // any bytes are a value of its integers.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the range is the one that was mapped, and no reference outlives `self`.
-        let _ = unsafe { munmap(self.0.as_ptr().cast::<c_void>(), size_of::<Board>()) };
-    }
-}
-
-fn refused(error: rustix::io::Errno) -> Failure {
-    Failure::from(io::Error::from(error)).context("sharing memory between workers")
-}
+pub type Mapping = shared::Mapping<Board>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
+    use std::os::fd::AsRawFd as _;
 
     #[test]
     fn both_ends_see_the_same_frames() {
