@@ -59,7 +59,7 @@ impl Bus {
                 (own.epoch, own.state, own.at) = (seat.epoch, seat.state, Declare::Swap);
                 "loads the seat's state"
             }
-            _ => {
+            Declare::Swap => {
                 let seen = (seat.epoch, seat.state) == (own.epoch, own.state);
                 if (seen || self.is(Mutant::DeclaredByStore)) && !self.is(Mutant::DeathUndeclared) {
                     (seat.epoch, seat.state) = (own.epoch, DEAD);

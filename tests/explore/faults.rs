@@ -134,7 +134,7 @@ impl Bus {
     }
 
     /// Whether a process, as locks know it, is stopped.
-    pub fn is_stopped(&self, state: &State, process: u8) -> bool {
+    pub fn is_stopped(state: &State, process: u8) -> bool {
         let is = |kind, index| Self::process(kind, index) == process;
         let producers = state.producers.iter().map(|own| own.next == Producing::Stopped);
         let consumers = state.consumers.iter().map(|own| own.next == Reading::Stopped);

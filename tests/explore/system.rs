@@ -333,7 +333,7 @@ impl System for Bus {
             |own: &Recoverer| !matches!(own.next, Recovering::Dead | Recovering::Stopped);
         producers.into_iter().all(|(producer, setup)| match producer.next {
             // Waits for a seat of which one who is stopped has the lock.
-            Producing::Lock => self.is_stopped(state, state.seats[usize::from(setup.lane)].lock),
+            Producing::Lock => Self::is_stopped(state, state.seats[usize::from(setup.lane)].lock),
             at => over(at),
         }) && consumers.into_iter().all(|(index, (consumer, setup))| match consumer.next {
             Reading::Done | Reading::Dead | Reading::Stopped => true,
