@@ -96,7 +96,8 @@ pub fn sum_of_frames(frames: u64) -> u64 {
     pairs.wrapping_mul(words).wrapping_add(frames.wrapping_mul(offsets))
 }
 
-// SAFETY: repr(C) of atomics and of cells whose users agree by head and cursor, aligned to less than a page.
+// SAFETY: repr(C) of atomics and of cells whose users agree by head and cursor, aligned to less than
+// a page.
 unsafe impl shared::Board for Board {
     const NAME: &'static str = "busway-bench-limit";
     const POPULATED: bool = true;
