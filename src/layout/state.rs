@@ -60,6 +60,12 @@ impl SeatState {
         self.0 & STANDING_MASK == DEAD
     }
 
+    /// Whether its holder has lost the seat, whatever the reason. For the holder itself: who is alive
+    /// and reads that it is dead has met a liar.
+    pub(crate) const fn is_lost(self) -> bool {
+        self.0 & STANDING_MASK >= EVICTED
+    }
+
     /// The next tenancy.
     pub(crate) const fn sat(self) -> Self {
         Self(self.epoch().wrapping_add(1) << EPOCH_SHIFT | TAKEN)
@@ -104,6 +110,10 @@ mod tests {
         assert_eq!(evicted.evicted(), None);
         let dead = evicted.died().unwrap();
         assert_eq!((dead.epoch(), dead.is_taken(), dead.is_dead()), (8, true, true));
+        assert_eq!(
+            [free, taken, evicted, dead].map(SeatState::is_lost),
+            [false, false, true, true]
+        );
         assert_eq!((dead.died(), dead.evicted(), free.died()), (None, None, None));
         assert_eq!(taken.died(), Some(dead));
         assert_eq!(evicted.freed(), taken.freed());

@@ -99,11 +99,11 @@ impl Seat {
         })
     }
 
-    /// Whether this process was told to leave.
+    /// Whether this process was told to leave, or has lost the seat in any other way.
     #[inline]
     pub(crate) fn is_evicted(&self) -> bool {
         // ORDERING: acquire, pairs with the CAS in `regions::evict::evict_seat`.
-        SeatState::from_word(self.words.state.load(Ordering::Acquire)).is_evicted()
+        SeatState::from_word(self.words.state.load(Ordering::Acquire)).is_lost()
     }
 
     /// Marks the seat free and gives its lock back. Everything that the role leaves behind has been

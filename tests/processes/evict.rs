@@ -1,5 +1,7 @@
 //! Consumers that are made to leave: by the bus's rule when they are slow, or by `kick`.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use busway::{Bus, BusOptions, OnFull, PollError, PublishError, Start, Topology};
@@ -7,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::matrix::check;
 use crate::support::PATIENCE;
-use crate::support::bus::{TestBus, options, unique_name};
+use crate::support::bus::{TestBus, options, path_of, unique_name};
 use crate::support::role::{Consume, Produce, Role};
 use crate::support::worker::{self, Worker};
 
@@ -281,4 +283,18 @@ fn rule_is_told_and_compared() {
     assert!(options.difference(&bus).unwrap().is_none());
     let other = options.evict_lag_frames(9).difference(&bus).unwrap().unwrap();
     assert!(other.contains("eviction is 8 frames"), "{other}");
+}
+
+/// Nobody honest says so of who is alive; whoever can write to a bus can.
+#[test]
+fn consumer_that_a_liar_declares_dead_learns_that_it_lost_its_place() {
+    let bus = TestBus::of(Topology::Lanes, OnFull::Block, 1, CAPACITY);
+    let mut consumer = bus.consumer().attach().unwrap();
+    let file = File::options().read(true).write(true).open(path_of(bus.name())).unwrap();
+    let mut control = [0; 8];
+    // The header says where the control region is; the seats follow its words, producers' first.
+    file.read_exact_at(&mut control, 216 + 16).unwrap();
+    let state = u64::from_le_bytes(control) + 384 + 128;
+    file.write_all_at(&((1_u64 << 8) | 3).to_le_bytes(), state).unwrap();
+    assert_eq!(consumer.poll().err(), Some(PollError::Evicted { lost: 0 }));
 }
