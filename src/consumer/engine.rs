@@ -139,7 +139,12 @@ impl Engine {
         let placed: Vec<u64> = lanes
             .iter()
             .zip(self.row.positions.iter())
-            .map(|(lane, cursor)| join::place(cursor, &lane.words, capacity, lane.start))
+            .map(|(lane, cursor)| match start {
+                Start::Latest => join::place_latest(cursor, &lane.words),
+                Start::Oldest | Start::Position(_) => {
+                    join::place(cursor, &lane.words, capacity, lane.start)
+                }
+            })
             .collect();
         if topology == Topology::Ordered {
             Ordered::place(&self.regions, &self.row);

@@ -73,6 +73,16 @@ pub(crate) fn place(cursor: &AtomicU64, words: &LaneWords, capacity: u64, origin
     oldest
 }
 
+/// The same for who starts at the head: nobody waits for it to join, or takes it for one that is far
+/// behind.
+pub(crate) fn place_latest(cursor: &AtomicU64, words: &LaneWords) -> u64 {
+    // ORDERING: relaxed; heads only rise, so it is a lower bound of the one that `look` sees.
+    let head = words.head.load(Ordering::Relaxed);
+    // ORDERING: relaxed; published by the release of the bit in `Joining::begin`.
+    cursor.store(head, Ordering::Relaxed);
+    head
+}
+
 /// Where to start when `wanted` is asked for: not before what is held, not after what is published.
 /// The second value counts the frames asked for that are gone.
 pub(crate) fn settle(held: Held, wanted: u64, origin: u64) -> (u64, u64) {

@@ -221,7 +221,11 @@ impl Consumer {
     /// One that joins at the oldest frame held, or at the head.
     fn join(lane: &Lane, number: u32, at_oldest: bool) -> Self {
         let cursor = lane.cursor(number).unwrap();
-        let placed = join::place(cursor, lane, CAPACITY, ORIGIN);
+        let placed = if at_oldest {
+            join::place(cursor, lane, CAPACITY, ORIGIN)
+        } else {
+            join::place_latest(cursor, lane)
+        };
         let held = Joining::begin(lane.attached(), number).look(lane, CAPACITY, ORIGIN, placed);
         assert!(!is_before(held.head, held.oldest));
         let start = if at_oldest { held.oldest } else { held.head };

@@ -107,6 +107,26 @@ fn lane_without_consumers_keeps_the_newest_frames() {
 }
 
 #[test]
+fn joiner_at_latest_leaves_the_whole_ring_to_the_producer_meanwhile() {
+    let (heap, words) = (Heap::default(), words(0));
+    let mut writer = LaneWriter::resume(&words, &heap, CAPACITY);
+    let publish = |writer: &mut LaneWriter<_, _>, frames: u64| {
+        for _ in 0..frames {
+            assert!(writer.has_room(1), "room at {}", writer.head());
+            writer.publish(1);
+        }
+    };
+    publish(&mut writer, 3 * CAPACITY);
+    let placed = join::place_latest(&heap.cursors[0], &words);
+    let joining = Joining::begin(&heap.attached, 0);
+    // It is stopped here, say.
+    publish(&mut writer, CAPACITY);
+    assert!(!writer.has_room(1), "it is a whole ring behind where it is going to start at least");
+    let held = joining.look(&words, CAPACITY, 0, placed);
+    assert_eq!((placed, held.head), (3 * CAPACITY, 4 * CAPACITY));
+}
+
+#[test]
 fn consumer_that_joined_binds_a_producer_with_credit() {
     let (heap, words) = (Heap::default(), words(0));
     let mut writer = LaneWriter::resume(&words, &heap, CAPACITY);

@@ -298,7 +298,12 @@ impl Consumer {
         let bit = u32::try_from(number).unwrap();
         let placed = [0, 1].map(|lane: usize| {
             let lane = bus.lane(lane);
-            lane::join::place(Gates::cursor(&lane, bit).unwrap(), &lane, CAPACITY, ORIGIN)
+            let cursor = Gates::cursor(&lane, bit).unwrap();
+            if at_oldest {
+                lane::join::place(cursor, &lane, CAPACITY, ORIGIN)
+            } else {
+                lane::join::place_latest(cursor, &lane)
+            }
         });
         join::place(bus, bus.laps(), ORIGIN, OrderWords::cursor(bus, bit).unwrap());
         let joining = Joining::begin(bus.attached(), bit);

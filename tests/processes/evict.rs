@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use busway::{Bus, BusOptions, OnFull, PollError, PublishError, Start, Topology};
@@ -121,6 +122,37 @@ fn producer_that_drains_waits_for_who_is_far_behind() {
         }
         consumer.release();
         assert_eq!(producer.drain(PATIENCE).left, 0, "{topology}");
+    }
+}
+
+#[test]
+fn joiner_at_latest_is_not_evicted_for_frames_before_its_start() {
+    for topology in TOPOLOGIES {
+        let lag = 512;
+        let bus = TestBus::new(&options(topology, OnFull::Block, 1, 1024).evict_lag_frames(lag));
+        let mut producer = bus.producer().attach().unwrap();
+        let (allowed, published) = (AtomicU64::new(4096), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while allowed.load(Ordering::Acquire) < u64::MAX {
+                    if published.load(Ordering::Relaxed) < allowed.load(Ordering::Acquire) {
+                        producer.publish_bytes_timeout(0, &[1], PATIENCE).unwrap();
+                        published.fetch_add(1, Ordering::Release);
+                    }
+                }
+            });
+            // Fewer frames than the rule allows are published from before an attach to after it.
+            let evicted = (0..1000).find_map(|_| {
+                let start = Instant::now();
+                while published.load(Ordering::Acquire) < allowed.load(Ordering::Relaxed) {
+                    assert!(start.elapsed() < PATIENCE, "{topology}: nothing is published");
+                }
+                allowed.fetch_add(lag - 1, Ordering::Release);
+                bus.consumer().attach().unwrap().poll().err()
+            });
+            allowed.store(u64::MAX, Ordering::Release);
+            assert_eq!(evicted, None, "{topology}: evicted when it was less than {lag} behind");
+        });
     }
 }
 
