@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
 
+use super::sigbus;
+
 static RAISED: AtomicBool = AtomicBool::new(false);
 
 /// Whether anything happened at all. Cost: a load.
@@ -32,6 +34,7 @@ pub(super) fn raise() {
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         raise();
+        sigbus::forget_what_is_not_inherited();
     }
     static WATCHING: OnceLock<()> = OnceLock::new();
     WATCHING.get_or_init(|| {

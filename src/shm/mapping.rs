@@ -62,8 +62,8 @@ impl Mapping {
         };
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset)? };
-        let slot = sigbus::watch(base.addr().get(), length.get());
         let pid = (access != Access::Look).then(std::process::id);
+        let slot = sigbus::watch(base.addr().get(), length.get(), pid.is_none());
         let mapping = Self { base: base.cast(), bytes: length.get(), pid, slot };
         if pid.is_some() {
             // SAFETY: the range is the mapping just made; DONTFORK does not change its content.
@@ -84,7 +84,7 @@ impl Mapping {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: no address is asked for, so no existing mapping is replaced.
         let base = unsafe { mmap_anonymous(None, length, protection, flags)? };
-        let slot = sigbus::watch(base.addr().get(), length.get());
+        let slot = sigbus::watch(base.addr().get(), length.get(), false);
         let pid = Some(std::process::id());
         let mapping = Self { base: base.cast(), bytes: length.get(), pid, slot };
         // SAFETY: the range is the mapping just made; DONTFORK does not change its content.

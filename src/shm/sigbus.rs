@@ -46,6 +46,8 @@ pub(super) struct Slot {
     /// The address after the last.
     end: AtomicUsize,
     is_broken: AtomicBool,
+    /// A forked child has the mapping too.
+    is_inherited: AtomicBool,
 }
 
 struct Block {
@@ -61,6 +63,7 @@ impl Block {
                     base: AtomicUsize::new(0),
                     end: AtomicUsize::new(0),
                     is_broken: AtomicBool::new(false),
+                    is_inherited: AtomicBool::new(false),
                 }
             }; SLOTS],
             next: AtomicPtr::new(null_mut()),
@@ -70,7 +73,7 @@ impl Block {
 
 /// The list. It grows to the most mappings that the process ever had at a time.
 static FIRST: Block = Block::new();
-/// What SIGBUS did before; set before the handler is installed for good.
+/// What SIGBUS did before; set as soon as the handler is installed, which says what that was.
 static BEFORE: OnceLock<SigAction> = OnceLock::new();
 
 impl Slot {
@@ -88,7 +91,7 @@ impl Slot {
     }
 
     /// Takes the slot for a range, if it is free.
-    fn claim(&self, base: usize, end: usize) -> bool {
+    fn claim(&self, base: usize, end: usize, is_inherited: bool) -> bool {
         // ORDERING: acquire, pairs with the release in `clear`. An address that is no mapping's
         // keeps the slot from others and matches nothing while the rest is written.
         let claimed =
@@ -99,8 +102,9 @@ impl Slot {
         // ORDERING: release, pairs with the acquire of the end in `holds`: who sees this end sees that
         // the base is not the one before.
         self.end.store(end, Ordering::Release);
-        // ORDERING: relaxed; published by the release of the base.
+        // ORDERING: relaxed for both; published by the release of the base.
         self.is_broken.store(false, Ordering::Relaxed);
+        self.is_inherited.store(is_inherited, Ordering::Relaxed);
         // ORDERING: release, pairs with the acquire load in `holds`.
         self.base.store(base, Ordering::Release);
         true
@@ -118,16 +122,29 @@ impl Slot {
     }
 }
 
-/// Has the handler answer for a range that was just mapped.
-pub(super) fn watch(base: usize, bytes: usize) -> &'static Slot {
+/// Has the handler answer for a range that was just mapped, in forked children too if they inherit it.
+pub(super) fn watch(base: usize, bytes: usize, is_inherited: bool) -> &'static Slot {
     install();
     let end = base.saturating_add(bytes);
     let mut block = &FIRST;
     loop {
-        if let Some(slot) = block.slots.iter().find(|slot| slot.claim(base, end)) {
+        if let Some(slot) = block.slots.iter().find(|slot| slot.claim(base, end, is_inherited)) {
             return slot;
         }
         block = next(block).unwrap_or_else(|| grow(block));
+    }
+}
+
+/// In a forked child: stops answering for mappings that it did not inherit. What stands there from
+/// now on is somebody else's. Async-signal-safe.
+pub(super) fn forget_what_is_not_inherited() {
+    let mut block = Some(&FIRST);
+    while let Some(here) = block {
+        // ORDERING: relaxed; the child has one thread, and its own copy of the list.
+        for slot in here.slots.iter().filter(|slot| !slot.is_inherited.load(Ordering::Relaxed)) {
+            slot.clear();
+        }
+        block = next(here);
     }
 }
 
@@ -239,7 +256,7 @@ mod tests {
     #[test]
     fn slots_are_found_by_any_address_inside_and_given_back() {
         // More than a block, of ranges that nobody maps.
-        let all: Vec<_> = (1..=3 * SLOTS).map(|n| (n << 12, watch(n << 12, 4096))).collect();
+        let all: Vec<_> = (1..=3 * SLOTS).map(|n| (n << 12, watch(n << 12, 4096, false))).collect();
         for &(base, slot) in &all {
             assert!(std::ptr::eq(slot_of(base).unwrap(), slot));
             assert!(std::ptr::eq(slot_of(base + 4095).unwrap(), slot));
@@ -256,9 +273,9 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for _ in 0..4_000_000 {
-                    assert!(slot.claim(0x1000, 0x2000));
+                    assert!(slot.claim(0x1000, 0x2000, false));
                     slot.clear();
-                    assert!(slot.claim(0x10_0000, 0x10_1000));
+                    assert!(slot.claim(0x10_0000, 0x10_1000, false));
                     slot.clear();
                 }
                 is_over.store(true, Ordering::Relaxed);

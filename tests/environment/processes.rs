@@ -16,6 +16,7 @@ pub const ROLES: Roles = &[
     ("recover", recover),
     ("forked_killed", forked_killed),
     ("forked_uses", forked_uses),
+    ("forked_faults", forked_faults),
     ("outlived", outlived),
 ];
 
@@ -243,6 +244,42 @@ fn forked_uses(name: &str) {
     assert_eq!(consumer.poll().unwrap().unwrap().payload(), [1]);
     producer.publish_bytes(0, &[3]).unwrap();
     assert_eq!(consumer.poll().unwrap().unwrap().payload(), [3]);
+}
+
+#[test]
+fn forked_child_dies_of_its_own_missing_pages_as_any_process() {
+    let name = Name::new();
+    drop(small(&name));
+    play("forked_faults", &name);
+}
+
+/// Maps a file that is no bus where the parent's mappings were, cuts it short and touches it.
+fn forked_faults(name: &str) {
+    let bus = Bus::open(name).unwrap();
+    let _producer = bus.producer().attach().unwrap();
+    let _consumer = bus.consumer().attach().unwrap();
+    let path = std::env::temp_dir().join(format!("busway-test-{}", std::process::id()));
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create_new(true).open(&path).unwrap();
+    std::fs::remove_file(path).unwrap();
+    for pages in 0..24 {
+        let status = in_a_fork(|| {
+            file.set_len(4096).unwrap();
+            // The holes are filled one after the other; the last page is the one that is touched.
+            let mut page = std::ptr::null_mut();
+            for _ in 0..=pages {
+                let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+                let (fd, none) = (std::os::fd::AsRawFd::as_raw_fd(&file), std::ptr::null_mut());
+                // SAFETY: no address is asked for.
+                page = unsafe { libc::mmap(none, 4096, read, shared, fd, 0) };
+            }
+            file.set_len(0).unwrap();
+            // SAFETY: mapped above; that the file is shorter now is what this is about.
+            let _byte = unsafe { page.cast::<u8>().read_volatile() };
+            true
+        });
+        assert_eq!(libc::WTERMSIG(status), libc::SIGBUS, "page {pages}");
+    }
 }
 
 /// Attaches, forks, says the child's number, and stays, as the child does.
