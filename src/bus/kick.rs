@@ -31,14 +31,15 @@ pub(super) fn kick(segment: &Segment, pid: u32) -> Result<Vec<Kicked>, Error> {
 pub(super) fn tell(regions: &Regions, participant: Participant) -> Option<Kicked> {
     let (role, seat) = (participant.role, participant.seat);
     // The dead are given back, not told.
+    let is_told = participant.alive && regions.evict(role, seat, participant.epoch);
     if participant.alive {
-        regions.evict(role, seat, participant.epoch);
         wake(regions, role, seat);
     }
     let at_once = role == Role::Consumer && regions.is_let_go(seat);
     let state = seat::state(&*regions.seat(role, seat)?);
     let is_there = state.is_taken() && state.epoch() == participant.epoch;
-    is_there.then_some(Kicked { participant, at_once })
+    // Who was told may have left since.
+    (is_told || is_there).then_some(Kicked { participant, at_once })
 }
 
 /// Wakes the holder of a seat, so that it learns now.
