@@ -18,7 +18,8 @@ trap 'exit 130' INT TERM
 mkdir -p "$copy/src/layout"
 cp -R "$tree/src/lane" "$tree/src/order" "$tree/src/sync" "$copy/src"
 cp "$tree/src/crash.rs" "$copy/src"
-cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$copy/src/layout"
+cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$tree/src/layout/state.rs" \
+    "$copy/src/layout"
 cp "$tree/Cargo.lock" "$copy"
 cat >"$copy/Cargo.toml" <<'END'
 [package]
@@ -39,6 +40,7 @@ mod crash;
 mod lane;
 mod layout {
     pub(crate) mod entry;
+    pub(crate) mod state;
     pub(crate) mod words;
 }
 mod order;
@@ -94,7 +96,8 @@ writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
-lcrash=src/lane/model/crash.rs ocrash=src/order/model/crash.rs
+state=src/layout/state.rs
+lcrash=src/lane/model/crash.rs ldeclare=src/lane/model/declare.rs ocrash=src/order/model/crash.rs
 
 # Lane: handing over.
 mutant head-store-relaxed $writer 's/(head\.store\(self\.head, Ordering::)Release/$1Relaxed/' lane::model::frames
@@ -164,6 +167,18 @@ mutant reclaim-looks-once $ocrash 's/let dead = self\.seat\(number\)\.is_taken\(
 mutant reclaim-frees-first $ocrash 's/self\.recover\(number\);(\s+)(self\.seat\(number\)\.state\.store\(0, Ordering::Release\);)/$2$1self.recover(number);/' order::model::crash::recoverer
 mutant lock-by-store $ocrash 's/self\.lock\.compare_exchange\(0, holder, Ordering::Acquire, Ordering::Relaxed\)\.is_ok\(\)/{ self.lock.store(holder, Ordering::Release); true }/' order::model::crash::seat
 mutant take-unrecovered $ocrash 's/if self\.seat\(number\)\.is_taken\(\) \{/if false {/' order::model::crash::recoverer
+
+# Declaring death, beside newcomers in the same seat.
+mutant bury-by-store $ldeclare 's/let _said =\s*self\.state\.compare_exchange\(old, new, Ordering::AcqRel, Ordering::Relaxed\);/let _ = old; self.state.store(new, Ordering::Release);/' lane::model::declare::newcomer
+mutant bury-cas-relaxed $ldeclare 's/(compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' lane::model::declare::dead
+mutant declare-unlooked $ldeclare 's/state\.is_taken\(\) \&\& !self\.seat\(\)\.is_locked\(\)/state.is_taken()/' lane::model::declare::dead
+mutant declare-looks-first $ldeclare 's/let state = self\.seat\(\)\.state\(\);(\s+if state\.is_taken\(\) \&\& )!self\.seat\(\)\.is_locked\(\)/let locked = self.seat().is_locked(); let state = self.seat().state();$1!locked/' lane::model::declare::newcomer
+mutant declare-dropped $ldeclare 's/self\.seat\(\)\.bury\(state\);//' lane::model::declare::recoverer
+mutant dead-gate $writer 's/if self\.gates\.lets_go\(consumer, self\.head\)/if false/' lane::model::declare::recoverer
+mutant epoch-kept $state 's/self\.epoch\(\)\.wrapping_add\(1\) << EPOCH_SHIFT \| TAKEN/self.epoch() << EPOCH_SHIFT | TAKEN/' lane::model::declare::newcomer
+mutant newcomer-unseen $writer 's/earlier\(credit, self\.gate\(\)\.0\)/credit/' lane::model::declare::newcomer
+mutant state-load-relaxed $ldeclare 's/(SeatState::from_word\(self\.state\.load\(Ordering::)Acquire(\)\)\n)/$1Relaxed$2/' lane::model::declare::newcomer
+equal standing-load-relaxed $ldeclare 's/(self\.state\.load\(Ordering::)Acquire(\)\)\.is_dead)/$1Relaxed$2/' lane::model::declare
 
 # Sleeping: the fences stand in the model, since the real ones are the kernel's.
 mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper

@@ -14,6 +14,7 @@
 #![allow(unsafe_code)] // reading and writing loom's cells
 
 mod crash;
+mod declare;
 pub(crate) mod life;
 
 use std::ops::Deref;
@@ -86,6 +87,8 @@ struct Memory {
     slots: Vec<UnsafeCell<u64>>,
     /// Payload of lossy models: every frame twice the same word.
     copies: Vec<[AtomicU64; 2]>,
+    /// Of consumer 0, in models that ask how it stands.
+    seat: Option<declare::Seat>,
 }
 
 // SAFETY: the cells are the only part that is not `Sync`, and loom watches each access to them.
@@ -119,16 +122,25 @@ impl Gates for Lane {
         self.life.step();
         self.memory.cursors.get(consumer as usize)
     }
+
+    fn lets_go(&self, consumer: u32, _head: u64) -> bool {
+        consumer == 0 && self.memory.seat.as_ref().is_some_and(declare::Seat::is_dead)
+    }
 }
 
 impl Lane {
     fn new() -> Self {
+        Self::of(None)
+    }
+
+    fn of(seat: Option<declare::Seat>) -> Self {
         let memory = Arc::new(Memory {
             words: lane_words(ORIGIN),
             attached: AtomicU64::new(0),
             cursors: [AtomicU64::new(ORIGIN), AtomicU64::new(ORIGIN)],
             slots: (0..CAPACITY).map(|_| UnsafeCell::new(0)).collect(),
             copies: (0..CAPACITY).map(|_| [AtomicU64::new(0), AtomicU64::new(0)]).collect(),
+            seat,
         });
         Self { memory, life: Life::without_end() }
     }
