@@ -123,7 +123,7 @@ impl Gates for Lane {
         self.memory.cursors.get(consumer as usize)
     }
 
-    fn lets_go(&self, consumer: u32, _head: u64) -> bool {
+    fn lets_go(&self, consumer: u32) -> bool {
         consumer == 0 && self.memory.seat.as_ref().is_some_and(declare::Seat::is_dead)
     }
 }

@@ -143,7 +143,12 @@ fn kicked_consumer_that_is_stopped_stays_where_frames_are_read_in_place() {
     assert!(sandbox.ok(&["ps", name]).contains(" evicted "));
     assert!(sandbox.ok(&["stat", name]).contains("stopped, asked to leave"));
     sub.thaw();
-    sub.wait().failed(1, &["evicted; 4 frames"]);
+    let done = sub.wait();
+    done.failed(1, &["consumer was evicted; "]);
+    // It may have stood still just before reading, and is not robbed of what it reads then.
+    let lost = done.stderr.split("evicted; ").nth(1).and_then(|rest| rest.split(' ').next());
+    let lost: usize = lost.unwrap().parse().unwrap();
+    assert!(lost + done.stdout.lines().count() >= 4, "{done:?}");
     assert_eq!(publisher.wait().code(), 0, "nobody holds it up any more");
 }
 
