@@ -3,33 +3,40 @@
 //! The loom models run the protocol's own code, but only two or three threads of it for a few
 //! operations. This is the other half: a model of the whole system, written by hand, small enough to
 //! be explored to the last state. It is not the code but a copy of its steps; `producer`, `consumer`,
-//! `joiner` and `recovery` name the sources that they follow.
+//! `joiner`, `declaring` and `recovery` name the sources that they follow.
 //!
 //! **In it.** Producers with lanes of two slots, tenants that want a dead producer's seat, consumers
 //! that are attached, join, leave or come to a seat that was left, an order ring of two entries that
 //! goes round several times, holes and those who punch them, one who evicts, two who recover, and
-//! deaths: anybody mortal at any step. A recoverer that never dies is the daemon's next life.
+//! deaths: anybody mortal at any step. A recoverer that never dies is the daemon's next life. Who
+//! is held up by a dead consumer, comes to its seat or recovers it declares it dead; whoever does may
+//! stop for ever at any step of it, and then keeps the lock that it has. (One that goes on later is
+//! only slow.)
 //!
 //! **What is left out.**
 //! * Memory is sequentially consistent: what orderings are worth is loom's business.
 //! * A step is one access to shared memory. Merged into one are: the first look of a renewal (only
 //!   the second counts), a joiner's look at one lane and its walk back through the order, the look
-//!   before a ticket after a refusal, and settling lanes that a joiner did not find.
+//!   before a ticket after a refusal, settling lanes that a joiner did not find, and a producer's or
+//!   recoverer's first look at a lock with the load of the seat's state.
 //! * A frame is one word, so a torn copy shows as one of another frame; who believes either fails.
 //! * Positions and tickets start at 0 and do not wrap; laps do. The margin for other producers'
 //!   tickets is one ticket, since the rings are as short as two entries.
 //! * Patience is over at any time, but a ticket whose producer is about to commit it is punched only
 //!   as often as the setup says, since that could go on for ever.
 //! * Sleeping, closing, `reject`, timestamps and lossy buses. (Loom has lossy lanes.)
-//! * Who evicts does so at any time, lag or none, and is a process of its own; in the library it is a
-//!   producer that is held up.
+//! * Who evicts does so at any time, lag or none, and is a process of its own, as are those who recover;
+//!   in the library it is a producer that is held up.
+//! * Nobody stops with the lock of a seat in which a consumer died after the look at the lock and before
+//!   it was taken. That death is not declared, and cannot be while the lock is held; `mutants` shows it.
 //!
 //! **What must hold.** Nobody who is attached, alive and not evicted misses, repeats or reorders a
 //! committed frame, sees one that was not committed or part of a batch, or has a slot or an entry
 //! overwritten that it needs; a ticket is decided once; a lane goes on exactly where it ended; who is
-//! evicted was meant to be, and reports exactly what it did not read; nobody else reports a loss. And
-//! from every state everybody who lives can come to the end of what they want, with no further
-//! death, eviction or leaving to help.
+//! evicted was meant to be, and reports exactly what it did not read; nobody else reports a loss; who
+//! is declared dead is. And from every state everybody who lives and is not stopped can come to the end
+//! of what they want, with no further death, eviction or leaving to help; only newcomers wait for a
+//! seat whose lock a stopped one holds.
 //!
 //! Every check is seen to fail: the table of `mutants` breaks the model in one place each.
 //!
@@ -118,10 +125,11 @@ fn recoverer_that_stops_anywhere_holds_up_nobody() {
 }
 
 #[test]
-fn stopping_in_order() {
+fn recoverer_that_stops_anywhere_holds_up_nobody_in_an_order() {
     holds("stopping in order", setups::stopping_in_order());
 }
+
 #[test]
-fn crowding() {
+fn two_that_stop_among_those_who_declare_one_seat_twice_hold_up_nobody() {
     holds("crowding", setups::crowding());
 }
