@@ -48,6 +48,8 @@ pub(super) struct Slot {
     is_broken: AtomicBool,
     /// A forked child has the mapping too.
     is_inherited: AtomicBool,
+    /// How often the slot was taken: tells one range from a later one at the same address.
+    turn: AtomicUsize,
 }
 
 struct Block {
@@ -64,6 +66,7 @@ impl Block {
                     end: AtomicUsize::new(0),
                     is_broken: AtomicBool::new(false),
                     is_inherited: AtomicBool::new(false),
+                    turn: AtomicUsize::new(0),
                 }
             }; SLOTS],
             next: AtomicPtr::new(null_mut()),
@@ -99,8 +102,10 @@ impl Slot {
         if claimed.is_err() {
             return false;
         }
-        // ORDERING: release, pairs with the acquire of the end in `holds`: who sees this end sees that
-        // the base is not the one before.
+        // ORDERING: relaxed; published by the release of the end, before which it stands.
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        // ORDERING: release, pairs with the acquire of the end in `holds`: who sees this end sees
+        // the new turn.
         self.end.store(end, Ordering::Release);
         // ORDERING: relaxed for both; published by the release of the base.
         self.is_broken.store(false, Ordering::Relaxed);
@@ -111,14 +116,16 @@ impl Slot {
     }
 
     fn holds(&self, address: usize) -> bool {
+        // ORDERING: acquire, before the loads that it is compared around.
+        let turn = self.turn.load(Ordering::Acquire);
         // ORDERING: acquire, pairs with the release in `claim`; makes its end visible.
         let base = self.base.load(Ordering::Acquire);
         // ORDERING: acquire, pairs with the release of the end in `claim`. The slot may change hands
-        // between the two loads; then the last one shows another base.
+        // between the two loads; then the last one shows another turn.
         let end = self.end.load(Ordering::Acquire);
         let holds = base != 0 && base <= address && address < end;
         // ORDERING: relaxed; the acquire above orders it after the claim that the end is of.
-        holds && self.base.load(Ordering::Relaxed) == base
+        holds && self.turn.load(Ordering::Relaxed) == turn
     }
 }
 
