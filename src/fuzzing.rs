@@ -83,7 +83,6 @@ pub fn encode(asked: &Asked, name: &str, schema: &[u8]) -> Option<Vec<u8>> {
         evict: None,
         geometry: Geometry::of(shape).ok()?,
         features_ro_compat: 0,
-        evict: None,
         origin: asked.origin,
         schema_hash: 0,
         created_unix_ns: 1,
