@@ -12,6 +12,10 @@ set -u
 tree=$(cd "$(dirname "$0")/.." && pwd)
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$tree/target/loom}"
 export RUSTFLAGS="--cfg loom" RUST_BACKTRACE=0
+# Cargo takes two copies of the crate for the same one, so two runs would judge each other's mutants.
+mkdir -p "$CARGO_TARGET_DIR"
+exec 9>"$CARGO_TARGET_DIR/mutants.lock"
+flock -n 9 || { echo "mutants.sh runs already in $CARGO_TARGET_DIR" >&2; exit 1; }
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
@@ -144,7 +148,7 @@ mutant order-credit-unbounded $ojoin 's/laps\.entries\(\) - \(laps\.entries\(\) 
 mutant walk-past-what-is-held $ojoin 's/if frames > held\.head\.wrapping_sub\(held\.oldest\)/if false/' order::model::joiner_at_oldest
 mutant walk-counts-tombs-only $ojoin 's/\*back = frames;//' order::model::joiner_at_oldest
 mutant position-unconfirmed $omodel 's/if recorded\(/if false \&\& recorded(/' order::model::joiner
-mutant settling-dropped $omodel 's/lane\.jump\(head\);\s+lane\.release/if false { lane.jump(head); } lane.release/' order::model::joiner
+mutant settling-dropped $omodel 's/self\.lanes\[number\]\.jump\(head\);(\s+self\.release_lane)/$1/' order::model::joiner
 
 # Order ring: recovery.
 mutant recovery-drops-the-run $recover 's/Equal => head\.wrapping_add\(entry\.run\(\)\.min\(batch_max\)\)/Equal => head/' order::model::crash
