@@ -24,7 +24,7 @@ pub use armed::{CrashAction, CrashPoint, arm, disarm, hits};
 mod armed {
     use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-    use rustix::process::{Signal, getpid, kill_process};
+    use nix::sys::signal::{Signal, raise};
 
     /// Declares the points with their names.
     macro_rules! points {
@@ -182,8 +182,9 @@ mod armed {
         }
         disarm();
         let stops = STOPS.load(Ordering::Relaxed) != 0;
-        let signal = if stops { Signal::STOP } else { Signal::KILL };
-        // To its own process, so it cannot fail; the signal is taken before the call returns.
-        let _sent = kill_process(getpid(), signal);
+        let signal = if stops { Signal::SIGSTOP } else { Signal::SIGKILL };
+        // To this thread and not to the process, of which another thread could take it while this one
+        // goes on a little; so it is taken before the call returns, and cannot fail.
+        let _sent = raise(signal);
     }
 }
