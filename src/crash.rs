@@ -79,6 +79,8 @@ mod armed {
         OrderCursorNotStored = "order-cursor-not-stored",
         /// A seat's lock is taken and nothing written.
         SeatLocked = "seat-locked",
+        /// A seat's lock says that somebody lives there, and the seat does not.
+        SeatKept = "seat-kept",
         /// A seat is taken and nobody told.
         SeatTaken = "seat-taken",
         /// A producer sits and its lane's bit is not set.

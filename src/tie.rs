@@ -232,7 +232,10 @@ impl Tie {
             return;
         };
         let dead = |index: u32| {
-            lock::is_locked(&segment.file, seat::byte(role, index)).is_ok_and(|locked| !locked)
+            // A bit that a peer set for a seat that there is not is nobody's.
+            index < regions.seats(role)
+                && lock::is_inhabited(&segment.file, seat::byte(role, index))
+                    .is_ok_and(|lives| !lives)
         };
         let mut any = false;
         for index in held.filter(|&index| dead(index)) {

@@ -175,8 +175,10 @@ mutant take-unrecovered $ocrash 's/if self\.seat\(number\)\.is_taken\(\) \{/if f
 # Declaring death, beside newcomers in the same seat.
 mutant bury-by-store $ldeclare 's/let _said =\s*self\.state\.compare_exchange\(old, new, Ordering::AcqRel, Ordering::Relaxed\);/let _ = old; self.state.store(new, Ordering::Release);/' lane::model::declare::newcomer
 mutant bury-cas-relaxed $ldeclare 's/(compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' lane::model::declare::dead
-mutant declare-unlooked $ldeclare 's/state\.is_taken\(\) \&\& !self\.seat\(\)\.is_locked\(\)/state.is_taken()/' lane::model::declare::dead
-mutant declare-looks-first $ldeclare 's/let state = self\.seat\(\)\.state\(\);(\s+if state\.is_taken\(\) \&\& )!self\.seat\(\)\.is_locked\(\)/let locked = self.seat().is_locked(); let state = self.seat().state();$1!locked/' lane::model::declare::newcomer
+mutant declare-unlooked $ldeclare 's/state\.is_taken\(\) \&\& !self\.seat\(\)\.is_inhabited\(\)/state.is_taken()/' lane::model::declare::dead
+mutant declare-looks-first $ldeclare 's/let state = self\.seat\(\)\.state\(\);(\s+if state\.is_taken\(\) \&\& )!self\.seat\(\)\.is_inhabited\(\)/let lives = self.seat().is_inhabited(); let state = self.seat().state();$1!lives/' lane::model::declare::newcomer
+mutant lock-any-is-life $ldeclare 's/Acquire\) & SITS != 0/Acquire) != 0/' lane::model::declare::recoverer
+mutant sits-unkept $ldeclare 's/self\.seat\(\)\.sit\(NEWCOMER\);//' lane::model::declare::newcomer
 mutant declare-dropped $ldeclare 's/self\.seat\(\)\.bury\(state\);//' lane::model::declare::recoverer
 mutant dead-gate $writer 's/if self\.gates\.lets_go\(consumer, self\.head\)/if false/' lane::model::declare::recoverer
 mutant epoch-kept $state 's/self\.epoch\(\)\.wrapping_add\(1\) << EPOCH_SHIFT \| TAKEN/self.epoch() << EPOCH_SHIFT | TAKEN/' lane::model::declare::newcomer

@@ -1,19 +1,20 @@
 //! How the consumers' seats stand, for whoever is gated by them.
 //!
-//! A dead consumer must not gate, and its seat is put in order under the seat's lock, by one recoverer
-//! at a time. That one may be stopped in the middle. So death is declared first, without the lock:
+//! A dead consumer must not gate, and its seat is put in order under the seat's write lock, by one
+//! recoverer at a time. That one may be stopped in the middle. So death is declared without that lock:
 //!
 //! | who finds out | anybody else |
 //! |---|---|
 //! | loads the state: taken, epoch e | |
-//! | asks the kernel: nobody holds the seat's lock | |
+//! | asks the kernel: nobody has the seat's read lock | |
 //! | CAS of the state, from epoch e to (e, dead) | the same, at the same time: one of them does it |
 //! | | passes over the consumer's cursor |
-//! | takes the lock, clears the bits, frees the seat | waits for nothing |
+//! | takes the write lock, clears the bits, frees the seat | waits for nothing |
 //!
-//! The lock was taken before the state said e, and is given back after it said free. A lock that is
-//! free after a state of epoch e was seen proves, if the CAS succeeds, that e's holder died in its
-//! seat: it will never read again, whatever bus this is.
+//! Who sits down has the read lock before the state says e, and gives it back after it said free. A
+//! byte without that lock, after a state of epoch e was seen, proves, if the CAS succeeds, that e's
+//! holder died in its seat: it will never read again, whatever bus this is. A write lock proves the
+//! same: its holder recovers the seat, or will; nobody has to wait for it, be it stopped or slow.
 
 use std::sync::Arc;
 

@@ -1,16 +1,19 @@
 //! Seats: who is attached, proof that they live, and giving back what the dead held.
 //!
-//! A seat is taken by taking the kernel's lock on its byte of the segment (`shm::lock`), which at
-//! most one open file description can hold. A holder that leaves gives it back after its last store;
-//! of one that dies it outlives the process by exactly as long as something could still store to
-//! the segment. What the seat's words say is for display and for cleaning up; the lock alone decides.
+//! A seat is taken by taking the kernel's write lock on its byte of the segment (`shm::lock`), which
+//! at most one open file description can hold, and then turning it into a read lock. A holder that
+//! leaves gives that back after its last store; of one that dies it outlives the process by exactly as
+//! long as something could still store to the segment. What the seat's words say is for display and
+//! for cleaning up; the lock alone decides.
 //!
 //! | seat's lock | seat's state | meaning |
 //! |---|---|---|
-//! | held | taken | attached |
-//! | held | free | attaching, detaching or being recovered |
-//! | free | taken | its holder died: whoever takes the lock recovers it first |
-//! | free | free | free |
+//! | read | taken | attached |
+//! | read | free | attaching, detaching |
+//! | write | taken | its holder died, and it is being recovered |
+//! | write | free | attaching, or just recovered |
+//! | none | taken | its holder died: whoever takes the lock recovers it first |
+//! | none | free | free |
 
 pub(crate) mod recovery;
 
@@ -69,13 +72,18 @@ impl Seat {
                 else {
                     continue;
                 };
-                // Before the lock: whoever holds it may be stopped.
+                // Before the lock: this process may be stopped while it holds it.
                 recovery::declare(segment, role, index, &words);
                 if try_lock(&segment.file, role, index)? {
                     crash_point!(SeatLocked);
                     if is_taken(&words) {
                         recovery::recover(segment, role, index)?;
                     }
+                    // Before the state says so: who finds a taken seat without this lock buries its
+                    // holder.
+                    lock::sit(&segment.file, byte(role, index))
+                        .map_err(|source| Error::Io { action: "keep a seat's lock", source })?;
+                    crash_point!(SeatKept);
                     sit(&words, std::process::id(), Uid::effective().as_raw(), name);
                     crash_point!(SeatTaken);
                     regions.note_change();
@@ -204,7 +212,7 @@ pub(crate) fn occupant(
         // Where the lock cannot be looked at, nothing proves death.
         alive: !state.is_dead()
             && segment.is_none_or(|segment| {
-                lock::is_locked(&segment.file, byte(role, seat)).unwrap_or(true)
+                lock::is_inhabited(&segment.file, byte(role, seat)).unwrap_or(true)
             }),
     })
 }

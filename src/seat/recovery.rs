@@ -1,12 +1,12 @@
 //! Giving back what a dead participant held.
 //!
-//! Death is proven by taking the seat's lock: it was free although the seat says taken, so no
+//! Death is proven by taking the seat's write lock: it was free although the seat says taken, so no
 //! process can store on the strength of that seat any more. The lock is held throughout, so at
 //! most one process recovers a seat at a time. Every step can be done twice: a recoverer that dies
 //! half-way frees the lock and leaves the seat `taken`, and the next one starts again.
 //!
-//! A consumer is declared dead before the lock is taken (`regions::standings`), so that nobody waits
-//! for a recoverer to be done.
+//! A consumer is declared dead without the write lock and whoever has it (`regions::standings`), so
+//! that nobody waits for a recoverer to be done.
 //!
 //! | role | steps, in this order |
 //! |---|---|
@@ -79,7 +79,7 @@ pub(crate) fn declare(segment: &Segment, role: Role, index: u32, words: &SeatWor
     let byte = super::byte(role, index);
     if role == Role::Consumer
         && state.is_taken()
-        && lock::is_locked(&segment.file, byte).is_ok_and(|locked| !locked)
+        && lock::is_inhabited(&segment.file, byte).is_ok_and(|inhabited| !inhabited)
     {
         regions::bury(words, state);
     }

@@ -1,4 +1,12 @@
-//! Proof of life: a write lock on one byte of the segment per seat.
+//! Proof of life: a lock on one byte of the segment per seat.
+//!
+//! | lock | held by |
+//! |---|---|
+//! | write | who comes to the seat, or puts it in order: nobody lives there |
+//! | read | who sits there |
+//!
+//! The write lock keeps everybody else out. A newcomer turns it into a read lock, in one step, before
+//! it sits down; that keeps others out as well, since they ask for the write lock.
 //!
 //! The locks are open-file-description locks. The kernel holds one for as long as the description
 //! that took it is referenced, by a descriptor *or by a mapping made through it*, so a free byte
@@ -15,7 +23,7 @@ use nix::libc;
 /// The byte of a consumer's seat 0; producers' bytes start at 0 and there are at most 256.
 pub(crate) const CONSUMER_BYTES: u64 = 256;
 
-/// Takes the byte's lock without waiting. `false`: another description holds it.
+/// Takes the byte's write lock without waiting. `false`: another description holds a lock on it.
 ///
 /// # Errors
 /// Those of fcntl(2), for instance on a descriptor that is not open for writing.
@@ -28,6 +36,16 @@ pub(crate) fn try_lock(file: &File, byte: u64) -> io::Result<bool> {
     }
 }
 
+/// Turns this description's write lock on the byte into the read lock of who sits there.
+///
+/// # Errors
+/// Those of fcntl(2); the write lock stays.
+pub(crate) fn sit(file: &File, byte: u64) -> io::Result<()> {
+    let lock = request(libc::F_RDLCK, byte)?;
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock))?;
+    Ok(())
+}
+
 /// Gives the byte's lock back, if this description holds it.
 ///
 /// # Errors
@@ -38,14 +56,15 @@ pub(crate) fn unlock(file: &File, byte: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether another description holds the byte's lock. Cost: one system call, 250 ns.
+/// Whether another description has the read lock of who sits there. Cost: one system call, 250 ns.
 ///
 /// # Errors
 /// Those of fcntl(2).
-pub(crate) fn is_locked(file: &File, byte: u64) -> io::Result<bool> {
+pub(crate) fn is_inhabited(file: &File, byte: u64) -> io::Result<bool> {
     let mut lock = request(libc::F_WRLCK, byte)?;
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut lock))?;
-    Ok(i32::from(lock.l_type) != libc::F_UNLCK)
+    // What is told of is the lock that is in the way of the write lock asked about.
+    Ok(i32::from(lock.l_type) == libc::F_RDLCK)
 }
 
 fn request(kind: i32, byte: u64) -> io::Result<libc::flock> {

@@ -15,11 +15,10 @@ impl Bus {
         let seen = Declaration { seat: u8::try_from(seat).unwrap(), ..nobody };
         let seen = Declaration { epoch: words.epoch, state: words.state, ..seen };
         match (words.state, self.mutant) {
-            (DEAD, _) => self.known(words.epoch),
             (TAKEN | EVICTED, Mutant::DeclaredUnlooked) => {
                 Declaration { at: Declare::Swap, ..seen }
             }
-            (_, Mutant::LockLookedAtFirst) if words.lock == 0 => {
+            (_, Mutant::LockLookedAtFirst) if words.inhabited == 0 => {
                 Declaration { at: Declare::Load, ..seen }
             }
             (TAKEN | EVICTED, _) => Declaration { at: Declare::Look, ..seen },
@@ -27,33 +26,18 @@ impl Bus {
         }
     }
 
-    /// What is remembered of a death that was declared; it matters only where somebody may stop.
-    fn known(&self, epoch: u8) -> Declaration {
-        let nothing = Declaration::new_zeroed();
-        let remembers = self.setup.stops > 0;
-        if remembers { Declaration { at: Declare::Known, epoch, ..nothing } } else { nothing }
-    }
-
-    /// Whether a process has the lock of a seat in which somebody died unnoticed: after the look at
-    /// the lock, and before it was taken.
-    pub fn holds_undeclared(state: &State, process: u8, own: Declaration) -> bool {
-        let known = |epoch| own.at == Declare::Known && own.epoch == epoch;
-        let undeclared = |state| matches!(state, TAKEN | EVICTED);
-        let mut held = state.seats[LANES..].iter().filter(|seat| seat.lock == process);
-        held.any(|seat| undeclared(seat.state) && !known(seat.epoch))
-    }
-
     /// The next step of it. `None`: there is none.
     pub fn declare(&self, state: &mut State, own: &mut Declaration) -> Option<&'static str> {
         let seat = &mut state.seats[LANES + usize::from(own.seat)];
         Some(match own.at {
-            Declare::No | Declare::Known => return None,
+            Declare::No => return None,
             Declare::Look => {
                 own.at = Declare::Swap;
-                if seat.lock != 0 {
+                let lives = if self.is(Mutant::AnyLockIsLife) { seat.lock } else { seat.inhabited };
+                if lives != 0 {
                     *own = FromZeros::new_zeroed();
                 }
-                "looks whether the seat's lock is held"
+                "looks whether somebody has the lock of who sits there"
             }
             Declare::Load => {
                 (own.epoch, own.state, own.at) = (seat.epoch, seat.state, Declare::Swap);
@@ -64,14 +48,14 @@ impl Bus {
                 if (seen || self.is(Mutant::DeclaredByStore)) && !self.is(Mutant::DeathUndeclared) {
                     (seat.epoch, seat.state) = (own.epoch, DEAD);
                 }
-                *own = if seen { self.known(own.epoch) } else { FromZeros::new_zeroed() };
+                *own = FromZeros::new_zeroed();
                 "declares who sits there dead"
             }
         })
     }
 
-    /// Everything that a producer can do which is held up by consumers: ask after each whose lock is
-    /// free.
+    /// Everything that a producer can do which is held up by consumers: ask after each in whose seat
+    /// nobody lives.
     pub fn held_up(&self, state: &State, index: usize, steps: &mut Vec<(Step, State)>) {
         if !matches!(state.producers[index].next, Producing::Room | Producing::LookFirst) {
             return;
@@ -81,8 +65,8 @@ impl Bus {
             let (seat, rest) = lowest(look);
             look = rest;
             let declaration = self.begin_to_declare(state, seat);
-            let dead = state.seats[LANES + seat].lock == 0;
-            if dead && !matches!(declaration.at, Declare::No | Declare::Known) {
+            let dead = state.seats[LANES + seat].inhabited == 0;
+            if dead && declaration.at != Declare::No {
                 let mut next = *state;
                 next.producers[index].declaration = declaration;
                 let actor = ("producer", u8::try_from(index).unwrap());

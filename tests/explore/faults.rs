@@ -5,8 +5,8 @@ use zerocopy::FromZeros;
 use crate::search::Step;
 use crate::setups::ConsumerSetup;
 use crate::state::{
-    Consumer, Declaration, Declare, EVICTED, Evictor, LANES, Producer, Producing, Reading,
-    Recoverer, Recovering, State, TAKEN,
+    Consumer, Declare, EVICTED, Evictor, LANES, Producer, Producing, Reading, Recoverer,
+    Recovering, State, TAKEN,
 };
 use crate::system::{Bus, Kind, Mutant};
 
@@ -91,16 +91,11 @@ impl Bus {
 
     /// Somebody stops for ever while declaring or recovering; what it holds stays held. One that
     /// goes on after all is only slow.
-    pub fn stops(&self, state: &State, steps: &mut Vec<(Step, State)>) {
+    pub fn stops(state: &State, steps: &mut Vec<(Step, State)>) {
         if state.stops == 0 {
             return;
         }
-        let mut push = |kind: Kind, index: usize, declaration: Declaration, mut next: State| {
-            let process = Self::process(kind, index);
-            let too_early = Self::holds_undeclared(state, process, declaration);
-            if too_early && !self.setup.stops_too_early {
-                return;
-            }
+        let mut push = |kind: Kind, index: usize, mut next: State| {
             next.stops -= 1;
             let actor = (kind.name(), u8::try_from(index).unwrap());
             steps.push((Step { actor, what: "stops", fault: true }, next));
@@ -111,7 +106,7 @@ impl Bus {
                 let mut next = *state;
                 let stopped = Producing::Stopped;
                 next.producers[index] = Producer { next: stopped, ..FromZeros::new_zeroed() };
-                push(Kind::Producer, index, own.declaration, next);
+                push(Kind::Producer, index, next);
             }
         }
         for (index, own) in state.consumers.iter().enumerate() {
@@ -120,7 +115,7 @@ impl Bus {
                 let mut next = *state;
                 let stopped = Reading::Stopped;
                 next.consumers[index] = Consumer { next: stopped, ..FromZeros::new_zeroed() };
-                push(Kind::Consumer, index, own.declaration, next);
+                push(Kind::Consumer, index, next);
             }
         }
         for (index, own) in state.recoverers.iter().enumerate() {
@@ -128,7 +123,7 @@ impl Bus {
                 let mut next = *state;
                 let stopped = Recovering::Stopped;
                 next.recoverers[index] = Recoverer { next: stopped, ..FromZeros::new_zeroed() };
-                push(Kind::Recoverer, index, own.declaration, next);
+                push(Kind::Recoverer, index, next);
             }
         }
     }

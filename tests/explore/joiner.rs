@@ -94,32 +94,47 @@ impl Bus {
             }
             Reading::Lock => {
                 if !state.try_lock(LANES + seat, Self::process(Kind::Consumer, index)) {
-                    (own.declaration, own.next) = (FromZeros::new_zeroed(), Reading::Declare);
+                    own.next = Reading::Declare;
                     return Some("finds the seat's lock held");
                 }
                 let dead = state.seats[LANES + seat].state != FREE;
-                own.next = if dead { Reading::Recover } else { Reading::Sit };
-                if !dead {
-                    own.declaration = FromZeros::new_zeroed();
+                own.next = if dead { Reading::Recover } else { self.takes_possession() };
+                if self.is(Mutant::KeepsBeforeRecovery) {
+                    state.seats[LANES + seat].inhabited = 1;
                 }
                 "takes the seat's lock"
             }
             Reading::Recover => {
                 let what = self.put_in_order(state, &mut own.recovery, LANES + seat);
                 if own.recovery.at == Order::Over {
-                    (own.recovery, own.next) = (Recovery::new_zeroed(), Reading::Sit);
-                    own.declaration = FromZeros::new_zeroed();
+                    (own.recovery, own.next) = (Recovery::new_zeroed(), self.takes_possession());
                 }
                 what
+            }
+            Reading::Keep => {
+                state.seats[LANES + seat].inhabited = 1;
+                own.next = Reading::Sit;
+                if self.is(Mutant::SitsBeforeKeeping) {
+                    own.next = Reading::Place;
+                }
+                "turns its lock into that of who sits there"
             }
             _ => {
                 let words = &mut state.seats[LANES + seat];
                 words.epoch += u8::from(!self.is(Mutant::EpochKept));
                 words.state = TAKEN;
                 (own.epoch, own.next) = (words.epoch, Reading::Place);
+                if self.is(Mutant::SitsBeforeKeeping) {
+                    own.next = Reading::Keep;
+                }
                 "sits down"
             }
         })
+    }
+
+    /// What a newcomer does with a seat that is in order.
+    fn takes_possession(&self) -> Reading {
+        if self.is(Mutant::SitsBeforeKeeping) { Reading::Sit } else { Reading::Keep }
     }
 
     /// Goes on with the next lane, or after the last of them with what comes `then`.

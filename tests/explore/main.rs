@@ -17,8 +17,9 @@
 //! * Memory is sequentially consistent: what orderings are worth is loom's business.
 //! * A step is one access to shared memory. Merged into one are: the first look of a renewal (only
 //!   the second counts), a joiner's look at one lane and its walk back through the order, the look
-//!   before a ticket after a refusal, settling lanes that a joiner did not find, and a producer's or
-//!   recoverer's first look at a lock with the load of the seat's state.
+//!   before a ticket after a refusal, settling lanes that a joiner did not find, a producer's or
+//!   recoverer's first look at a lock with the load of the seat's state, and a tenant's turning of its
+//!   lock with its sitting down.
 //! * A frame is one word, so a torn copy shows as one of another frame; who believes either fails.
 //! * Positions and tickets start at 0 and do not wrap; laps do. The margin for other producers'
 //!   tickets is one ticket, since the rings are as short as two entries.
@@ -27,8 +28,6 @@
 //! * Sleeping, closing, `reject`, timestamps and lossy buses. (Loom has lossy lanes.)
 //! * Who evicts does so at any time, lag or none, and is a process of its own, as are those who recover;
 //!   in the library it is a producer that is held up.
-//! * Nobody stops with the lock of a seat in which a consumer died after the look at the lock and before
-//!   it was taken. That death is not declared, and cannot be while the lock is held; `mutants` shows it.
 //!
 //! **What must hold.** Nobody who is attached, alive and not evicted misses, repeats or reorders a
 //! committed frame, sees one that was not committed or part of a batch, or has a slot or an entry

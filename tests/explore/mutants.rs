@@ -52,13 +52,9 @@ fn mutants_of_declaring_death_are_caught() {
     caught(Mutant::DeathUnheeded, setups::stopping_in_order(), STUCK);
     caught(Mutant::DeathUndeclared, setups::stopping(), STUCK);
     caught(Mutant::DeathUndeclared, setups::stopping_in_order(), STUCK);
-}
-
-/// The one stop that does hold others up: of a process that found a seat's lock held, took it in the
-/// moment after the holder's death, and so never declared that.
-#[test]
-fn who_stops_with_the_lock_of_one_that_died_unnoticed_is_waited_for() {
-    caught(Mutant::Nothing, Setup { stops_too_early: true, ..setups::stopping() }, STUCK);
+    caught(Mutant::AnyLockIsLife, setups::stopping(), STUCK);
+    caught(Mutant::KeepsBeforeRecovery, setups::stopping(), STUCK);
+    caught(Mutant::SitsBeforeKeeping, setups::seats(), BURIED);
 }
 
 #[test]

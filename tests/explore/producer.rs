@@ -4,8 +4,8 @@
 use zerocopy::FromZeros;
 
 use crate::state::{
-    CAPACITY, Declare, Entry, FREE, LANES, Order, Producer, Producing, Recovery, State, TAKEN,
-    lowest, run, slot,
+    CAPACITY, Entry, FREE, LANES, Order, Producer, Producing, Recovery, State, TAKEN, lowest, run,
+    slot,
 };
 use crate::system::{Bus, Kind, Mutant};
 
@@ -28,9 +28,6 @@ impl Bus {
         let lane = usize::from(self.setup.producers[index].lane);
         let process = Self::process(Kind::Producer, index);
         if let Some(what) = self.declare(state, &mut own.declaration) {
-            if own.declaration.at == Declare::Known {
-                own.declaration = FromZeros::new_zeroed();
-            }
             state.producers[index] = own;
             return Some(what);
         }
@@ -52,7 +49,7 @@ impl Bus {
             }
             Producing::Sit => {
                 state.seats[lane].epoch += 1;
-                state.seats[lane].state = TAKEN;
+                (state.seats[lane].state, state.seats[lane].inhabited) = (TAKEN, 1);
                 let words = state.lanes[lane];
                 (own.head, own.limit, own.order_limit) = (words.head, words.head, state.tail);
                 let forgets = self.is(Mutant::TenantForgetsReserve);

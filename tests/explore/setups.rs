@@ -49,8 +49,6 @@ pub struct Setup {
     pub crashes: u8,
     /// Who declares or recovers may stop for ever, so often.
     pub stops: u8,
-    /// Also with the lock of a seat whose holder died just before it was taken.
-    pub stops_too_early: bool,
     pub evictions: u8,
     /// Tickets that may be punched although their producer is about to commit them.
     pub punches: u8,
@@ -68,7 +66,6 @@ impl Setup {
             recoverers: 1,
             crashes: 1,
             stops: 0,
-            stops_too_early: false,
             evictions: 0,
             punches: 0,
         }

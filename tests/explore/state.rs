@@ -61,6 +61,8 @@ pub struct Seat {
     pub state: u8,
     /// Who holds the kernel's lock: 1 + a process; 0: nobody.
     pub lock: u8,
+    /// 1: it is the read lock of who sits there; else the write lock of who comes or recovers.
+    pub inhabited: u8,
 }
 
 /// How far somebody is with putting a seat in order.
@@ -91,11 +93,9 @@ pub enum Declare {
     Load,
     Look,
     Swap,
-    /// Whoever sat there is known to be dead.
-    Known,
 }
 
-/// What comes before anything else that its owner does next; kept until its seat is in order.
+/// What comes before anything else that its owner does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromZeros, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Declaration {
@@ -172,6 +172,7 @@ pub enum Reading {
     Declare = 0,
     Lock,
     Recover,
+    Keep,
     Sit,
     Place,
     PlaceOrder,
@@ -346,7 +347,7 @@ impl State {
     pub fn unlock_all(&mut self, process: u8) {
         for seat in &mut self.seats {
             if seat.lock == process {
-                seat.lock = 0;
+                (seat.lock, seat.inhabited) = (0, 0);
             }
         }
     }

@@ -36,6 +36,9 @@ pub enum Mutant {
     DeathUndeclared,
     DeathUnheeded,
     DeathRemembered,
+    AnyLockIsLife,
+    KeepsBeforeRecovery,
+    SitsBeforeKeeping,
     CommitByStore,
     PunchByStore,
     PunchUngated,
@@ -135,7 +138,7 @@ impl Bus {
         match own.next {
             Recovering::Idle => {
                 for (seat, words) in (0..).zip(&state.seats) {
-                    if words.state != FREE && words.lock == 0 {
+                    if words.state != FREE && words.inhabited == 0 {
                         let mut next = *state;
                         let acts_at_once = self.is(Mutant::RecoveryUnlocked);
                         let then = if acts_at_once { Recovering::Steps } else { Recovering::Lock };
@@ -145,7 +148,7 @@ impl Bus {
                         if let Some(consumer) = consumer {
                             me.declaration = self.begin_to_declare(state, consumer);
                         }
-                        push("finds a seat taken and its lock free", next);
+                        push("finds a seat taken and nobody living there", next);
                     }
                 }
             }
@@ -260,7 +263,7 @@ impl System for Bus {
             if setup.seated {
                 let seat = &mut state.seats[usize::from(setup.lane)];
                 (seat.epoch, seat.state) = (1, TAKEN);
-                seat.lock = Self::process(Kind::Producer, index);
+                (seat.lock, seat.inhabited) = (Self::process(Kind::Producer, index), 1);
                 let producer = &mut state.producers[index];
                 producer.next = Producing::Room;
                 if setup.credited {
@@ -274,7 +277,7 @@ impl System for Bus {
             if setup.arrival == Arrival::Seated {
                 let seat = &mut state.seats[LANES + usize::from(setup.seat)];
                 (seat.epoch, seat.state) = (1, TAKEN);
-                seat.lock = Self::process(Kind::Consumer, index);
+                (seat.lock, seat.inhabited) = (Self::process(Kind::Consumer, index), 1);
                 state.attached |= 1 << setup.seat;
                 let consumer = &mut state.consumers[index];
                 (consumer.next, consumer.epoch, consumer.located) = (Reading::Poll, 1, 3);
@@ -307,7 +310,7 @@ impl System for Bus {
         }
         self.evictor(state, steps);
         self.crashes(state, steps);
-        self.stops(state, steps);
+        Self::stops(state, steps);
     }
 
     fn broken(&self, state: &State) -> Option<&'static str> {

@@ -69,10 +69,17 @@ fn right(operation: Operation, call: &str, what: &str) -> Right {
         }
         // A seat that looks locked is somebody's; one that cannot be unlocked is unlocked by its
         // closing.
-        ("fcntl", "EINTR" | "ENOLCK") => {
-            (true, &["io: could not lock a seat: ", "io: could not unlock a seat: "])
+        ("fcntl", "EINTR" | "ENOLCK") => (
+            true,
+            &[
+                "io: could not lock a seat: ",
+                "io: could not keep a seat's lock: ",
+                "io: could not unlock a seat: ",
+            ],
+        ),
+        ("fcntl", _) => {
+            (true, &["io: could not keep a seat's lock: ", "io: could not unlock a seat: "])
         }
-        ("fcntl", _) => (true, &["io: could not unlock a seat: "]),
         ("unlink" | "unlinkat", "EACCES") => (false, &["permission: no permission to remove the "]),
         ("unlink" | "unlinkat", "ENOENT") => (false, &["not_found: "]),
         ("unlink" | "unlinkat", _) => (false, &["io: could not remove the bus: "]),

@@ -2,13 +2,14 @@
 //! and the seat comes back.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use busway::{Bus, OnFull, PollError, PublishError, Role as End, Start, Topology, Wait};
 
 use crate::support::PATIENCE;
-use crate::support::bus::TestBus;
+use crate::support::bus::{TestBus, path_of};
 use crate::support::ledger::{Expect, Ledger};
 use crate::support::random::Random;
 use crate::support::role::{Consume, Produce, Report, Role};
@@ -220,6 +221,37 @@ fn killed_consumer_stops_refusing_producers_that_do_not_wait() {
             published > 100
         });
     }
+}
+
+/// Promises 3, 4 (ARCHITECTURE.md): of a death that nobody declared, whoever took the lock after it.
+#[test]
+fn who_stops_with_the_lock_of_one_that_died_unnoticed_is_not_waited_for() {
+    for topology in [Topology::Lanes, Topology::Ordered] {
+        let bus = TestBus::of(topology, OnFull::Block, 1, 4);
+        let mut victim = Worker::attached(&Role::Consume(Consume::new(bus.name())));
+        let seat = i64::from(bus.stat().consumers[0].participant.seat);
+        victim.kill();
+        let stopped = File::options().read(true).write(true).open(path_of(bus.name())).unwrap();
+        until("the dead one's lock", || lock(&stopped, 256 + seat).is_ok());
+        let mut producer = bus.producer().attach().unwrap();
+        for _ in 0..100 {
+            producer.publish_bytes_timeout(0, &[1], PATIENCE).unwrap();
+        }
+        // It still has the seat, and another newcomer gets another.
+        assert!(i64::from(bus.consumer().attach().unwrap().seat()) != seat);
+    }
+}
+
+/// Takes the lock of whoever comes to a seat, by the segment format's page.
+fn lock(file: &File, byte: i64) -> nix::Result<()> {
+    let lock = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK.try_into().unwrap(),
+        l_whence: nix::libc::SEEK_SET.try_into().unwrap(),
+        l_start: byte,
+        l_len: 1,
+        l_pid: 0,
+    };
+    nix::fcntl::fcntl(file, nix::fcntl::FcntlArg::F_OFD_SETLK(&lock)).map(drop)
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::layout::state::SeatState;
 
 /// A consumer's seat, of which the kernel's lock and the state matter.
 pub(super) struct Seat {
-    /// Who holds the lock; 0: nobody.
+    /// Who holds the lock, with `SITS` when it is the read lock; 0: nobody.
     lock: AtomicU64,
     state: AtomicU64,
     /// Brings back orders that loom would not try, as in `order::model`.
@@ -23,12 +23,14 @@ pub(super) struct Seat {
 const DEAD: u64 = 1;
 const NEWCOMER: u64 = 2;
 const RECOVERER: u64 = 3;
+/// Set with the holder once the lock is that of who sits there.
+const SITS: u64 = 1 << 8;
 
 impl Seat {
     /// One that is taken.
     fn new() -> Self {
         let taken = SeatState::from_word(0).sat();
-        let (lock, state) = (AtomicU64::new(DEAD), AtomicU64::new(taken.word()));
+        let (lock, state) = (AtomicU64::new(DEAD | SITS), AtomicU64::new(taken.word()));
         Self { lock, state, step: AtomicU64::new(0) }
     }
 
@@ -51,14 +53,19 @@ impl Seat {
         self.state.store(state.word(), Ordering::Release);
     }
 
-    /// As `F_OFD_GETLK` does.
-    fn is_locked(&self) -> bool {
-        self.lock.load(Ordering::Acquire) != 0
+    /// As `F_OFD_GETLK` does: whether it is the read lock that is held.
+    fn is_inhabited(&self) -> bool {
+        self.lock.load(Ordering::Acquire) & SITS != 0
     }
 
-    /// As `F_OFD_SETLK` does.
+    /// As `F_OFD_SETLK` does for the write lock.
     fn try_lock(&self, holder: u64) -> bool {
         self.lock.compare_exchange(0, holder, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// As `F_OFD_SETLK` does for who has the write lock and asks for the read lock.
+    fn sit(&self, holder: u64) {
+        self.lock.store(holder | SITS, Ordering::Release);
     }
 
     /// As its holder does, or for one that died the kernel.
@@ -100,7 +107,7 @@ impl Lane {
     /// As `recovery::declare` does.
     fn declare(&self) {
         let state = self.seat().state();
-        if state.is_taken() && !self.seat().is_locked() {
+        if state.is_taken() && !self.seat().is_inhabited() {
             self.seat().step();
             self.seat().bury(state);
         }
@@ -130,6 +137,7 @@ impl Lane {
             return None;
         }
         self.put_in_order();
+        self.seat().sit(NEWCOMER);
         let state = self.seat().state();
         self.seat().store(state.sat());
         Some(Consumer::join(self, 0, true))
@@ -197,9 +205,10 @@ fn recoverer_that_stops_anywhere_holds_up_nobody() {
         let lane = Lane::with_seat();
         let mut producer = Producer::new(&lane);
         producer.publish(2);
-        lane.read_and_die();
         let mortal = lane.mortal(life);
+        // It comes while the holder still lives, or later.
         let stopping = thread::spawn(move || until_death(|| mortal.reclaim(RECOVERER)));
+        lane.read_and_die();
         let publishing = thread::spawn(move || {
             producer.try_publish(1);
             producer

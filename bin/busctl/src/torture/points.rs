@@ -66,7 +66,9 @@ fn place(point: CrashPoint) -> Place {
         P::HoleFound | P::HolePunched => (&[Part::Consumer], Buses::Ordered, 3),
         P::CursorNotStored | P::CursorStored => (&[Part::Consumer], Buses::All, 2_000),
         P::OrderCursorNotStored => (&[Part::Consumer], Buses::Ordered, 500),
-        P::SeatLocked | P::SeatTaken | P::BitsCleared | P::SeatFreed => (ENDS, Buses::All, 1),
+        P::SeatLocked | P::SeatKept | P::SeatTaken | P::BitsCleared | P::SeatFreed => {
+            (ENDS, Buses::All, 1)
+        }
         P::LaneNotOpen => (&[Part::Producer], Buses::All, 1),
         P::CursorsPlaced | P::JoinBegun => (&[Part::Consumer], Buses::All, 1),
         P::Sleeping => (ENDS, Buses::Blocking, 10),
