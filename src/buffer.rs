@@ -41,6 +41,12 @@ impl Buffer {
         self.lines.as_bytes().get(range).unwrap_or_default()
     }
 
+    /// All bytes from `start` on; none when it is out of range.
+    #[inline]
+    pub(crate) fn from(&self, start: usize) -> &[u8] {
+        self.lines.as_bytes().get(start..).unwrap_or_default()
+    }
+
     /// A range of bytes for writing; empty when it is out of range.
     #[inline]
     pub(crate) fn bytes_mut(&mut self, range: Range<usize>) -> &mut [u8] {

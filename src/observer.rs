@@ -1,5 +1,7 @@
 //! Reading without being there: no seat, no gate, no store to the bus at all.
 
+#![allow(unsafe_code)]
+
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
@@ -12,9 +14,10 @@ use crate::error::{Error, PollError};
 use crate::lane::join::{self, Held};
 use crate::lane::lossy;
 use crate::lane::reader::LaneReader;
-use crate::options::{FrameLayout, Start, Wait};
+use crate::layout::frame::FrameShape;
+use crate::options::{Start, Wait};
 use crate::park::{Step, Waiting};
-use crate::received::{FrameRef, FrameShape, Frames};
+use crate::received::{FrameRef, Frames};
 use crate::regions::{Health, Regions};
 use crate::run::{self, Run};
 use crate::shm::alarm;
@@ -83,11 +86,10 @@ impl<'a> ObserverOptions<'a> {
 #[derive(Debug)]
 pub struct Observer {
     run: Run,
-    handed: (u64, u64),
+    shape: FrameShape,
     lanes: Vec<Lane>,
     next_lane: usize,
     buffer: Buffer,
-    shape: FrameShape,
     capacity: u64,
     visit_frames: u64,
     read: u64,
@@ -107,8 +109,11 @@ impl Observer {
     fn attach(bus: &Bus, start: Start) -> Result<Self, Error> {
         let header = bus.header();
         let (geometry, origin) = (header.geometry, header.origin);
-        let shape = geometry.shape;
-        let capacity = shape.capacity;
+        let capacity = geometry.shape.capacity;
+        let shape = geometry.frame_shape().ok_or_else(|| Error::Corrupt {
+            name: bus.name().to_owned(),
+            reason: "its frames do not fit their slots".to_owned(),
+        })?;
         let Lookout { tie, regions, lanes: memory, feed } = bus.tie().observer(header)?;
         let mut lanes = Vec::new();
         for LaneMemory { words, data, start: first } in memory {
@@ -129,15 +134,10 @@ impl Observer {
         let visit_frames = run::visit_frames(geometry.stride_bytes.into(), capacity);
         Ok(Self {
             run: Run::default(),
-            handed: (0, 0),
+            shape,
             lanes,
             next_lane: 0,
             buffer: Buffer::new(usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride)),
-            shape: FrameShape {
-                event: shape.frames == FrameLayout::Event,
-                payload_bytes: usize::try_from(shape.payload_bytes).unwrap_or(0),
-                stride,
-            },
             capacity,
             visit_frames,
             read: 0,
@@ -156,7 +156,7 @@ impl Observer {
     /// # Errors
     /// [`PollError::Removed`] when the bus was removed and everything is read.
     pub fn poll(&mut self) -> Result<Option<FrameRef<'_>>, PollError> {
-        if self.advance(1)? == 0 { Ok(None) } else { Ok(self.frames().next()) }
+        Ok(self.next_frames(1)?.and_then(|mut frames| frames.next()))
     }
 
     /// Calls `read` with the next run of frames, at most `max` of one lane. Returns how many there
@@ -169,11 +169,12 @@ impl Observer {
         max: usize,
         read: impl FnOnce(Frames<'_>),
     ) -> Result<usize, PollError> {
-        let count = self.advance(u64::try_from(max).unwrap_or(u64::MAX))?;
-        if count > 0 {
-            read(self.frames());
-        }
-        Ok(usize::try_from(count).unwrap_or(0))
+        let Some(frames) = self.next_frames(max)? else {
+            return Ok(0);
+        };
+        let count = frames.len();
+        read(frames);
+        Ok(count)
     }
 
     /// The next frame, or `None` when there was none for `timeout`. Spins for a moment, then looks
@@ -183,7 +184,7 @@ impl Observer {
     /// As [`poll`](Self::poll).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<FrameRef<'_>>, PollError> {
         let mut waiting = Waiting::new(Wait::Adaptive, Some(timeout));
-        while self.advance(1)? == 0 {
+        while !self.advance()? {
             match waiting.step() {
                 Step::Again => {}
                 Step::Over => return Ok(None),
@@ -197,13 +198,13 @@ impl Observer {
                 Step::Park(longest) => std::thread::sleep(longest.min(NAP)),
             }
         }
-        Ok(self.frames().next())
+        Ok(self.take(1).next())
     }
 
     /// Frames published and not yet polled, all lanes.
     #[must_use]
     pub fn lag(&self) -> u64 {
-        let behind = self.run.left;
+        let behind = self.run.left();
         if self.is_cut_off() {
             return behind;
         }
@@ -232,15 +233,26 @@ impl Observer {
         self.read
     }
 
-    fn advance(&mut self, max: u64) -> Result<u64, PollError> {
-        if max == 0 || (self.run.left == 0 && !self.visit()?) {
-            return Ok(0);
+    /// Makes sure that there is a frame to hand out. `false`: there is none.
+    fn advance(&mut self) -> Result<bool, PollError> {
+        Ok(!self.run.is_over() || self.visit()?)
+    }
+
+    /// The next frames of one lane, `max` at most. `None`: there are none.
+    fn next_frames(&mut self, max: usize) -> Result<Option<Frames<'_>>, PollError> {
+        if max == 0 || !self.advance()? {
+            return Ok(None);
         }
-        let count = self.run.left.min(max);
-        self.handed = (self.run.buffered, count);
-        self.run.take(count);
+        Ok(Some(self.take(u64::try_from(max).unwrap_or(u64::MAX))))
+    }
+
+    /// Hands out what is left of the run, `max` frames at most.
+    fn take(&mut self, max: u64) -> Frames<'_> {
+        let count = self.run.left().min(max);
         self.read = self.read.wrapping_add(count);
-        Ok(count)
+        // SAFETY: as many are left; they are copies, which only the next run overwrites, and that
+        // takes `&mut self`.
+        unsafe { self.run.take(self.shape, count) }
     }
 
     /// Whether this process is a forked child that did not inherit the memory. What is lent by a
@@ -285,7 +297,7 @@ impl Observer {
             lane.lost = lane.lost.saturating_add(lost);
             if let Some(run) = run {
                 // The copy is private: nothing is released later, so the lane moves on now.
-                lane.reader.advance(run.count);
+                lane.reader.advance(run.left());
                 self.run = run;
                 return true;
             }
@@ -315,13 +327,5 @@ impl Observer {
             }
         }
         done.map_err(|lane| PollError::Corrupt { lane })
-    }
-
-    fn frames(&self) -> Frames<'_> {
-        let (first, count) = self.handed;
-        let at =
-            |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
-        let slots = self.buffer.bytes(at(first)..at(first.wrapping_add(count)));
-        Frames::of(slots, self.shape, self.run.lane, self.run.position.wrapping_sub(count))
     }
 }

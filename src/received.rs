@@ -5,14 +5,7 @@ use zerocopy::FromBytes;
 use crate::error::PollError;
 use crate::frame::Frame;
 use crate::layout::frame::FrameHeader;
-
-/// What turns the bytes of a slot into a frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameShape {
-    pub(crate) event: bool,
-    pub(crate) payload_bytes: usize,
-    pub(crate) stride: usize,
-}
+use crate::shm::window::{SlotRef, SlotRun};
 
 /// One frame, borrowed: from the bus itself when it is lossless and evicts nobody, from a private
 /// copy otherwise.
@@ -26,17 +19,12 @@ pub struct FrameRef<'a> {
 }
 
 impl<'a> FrameRef<'a> {
-    /// The frame in a slot's bytes. A length beyond the payload, which no honest producer writes,
-    /// is cut to it.
+    /// The frame in a slot.
     #[inline]
-    pub(crate) fn of(slot: &'a [u8], shape: FrameShape, lane: u32, position: u64) -> Self {
-        if !shape.event {
-            let payload = slot.get(..shape.payload_bytes).unwrap_or(slot);
-            return Self { payload, header: FrameHeader::default(), lane, position };
-        }
-        let (header, rest) = FrameHeader::read_from_prefix(slot).unwrap_or_default();
-        let len = usize::try_from(header.len).unwrap_or(usize::MAX).min(shape.payload_bytes);
-        Self { payload: rest.get(..len).unwrap_or(rest), header, lane, position }
+    pub(crate) fn of(slot: SlotRef<'a>, lane: u32, position: u64) -> Self {
+        // Read once: who writes it although it must not, cannot make two of it.
+        let header = slot.header();
+        Self { payload: slot.payload(header), header, lane, position }
     }
 
     /// The payload that is used.
@@ -108,16 +96,15 @@ impl<'a> FrameRef<'a> {
 /// A run of frames of one lane, one after the other.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    slots: &'a [u8],
-    shape: FrameShape,
+    slots: SlotRun<'a>,
     lane: u32,
     position: u64,
 }
 
 impl<'a> Frames<'a> {
     #[inline]
-    pub(crate) fn of(slots: &'a [u8], shape: FrameShape, lane: u32, position: u64) -> Self {
-        Self { slots, shape, lane, position }
+    pub(crate) fn of(slots: SlotRun<'a>, lane: u32, position: u64) -> Self {
+        Self { slots, lane, position }
     }
 
     /// The lane that they were published on.
@@ -138,11 +125,12 @@ impl<'a> Frames<'a> {
     /// # Errors
     /// [`PollError::WrongType`] when the frames are not that.
     pub fn as_slice<T: Frame>(&self) -> Result<&'a [T], PollError> {
-        let wrong = PollError::WrongType { len: self.shape.stride, want: size_of::<T>() };
-        if self.shape.event || self.shape.stride != size_of::<T>() {
+        let shape = self.slots.shape();
+        let wrong = PollError::WrongType { len: shape.stride(), want: size_of::<T>() };
+        if shape.is_event() || shape.stride() != size_of::<T>() {
             return Err(wrong);
         }
-        <[T]>::ref_from_bytes(self.slots).map_err(|_| wrong)
+        <[T]>::ref_from_bytes(self.slots.bytes()).map_err(|_| wrong)
     }
 }
 
@@ -151,17 +139,14 @@ impl<'a> Iterator for Frames<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<FrameRef<'a>> {
-        let (slot, rest) = self.slots.split_at_checked(self.shape.stride)?;
-        let frame = FrameRef::of(slot, self.shape, self.lane, self.position);
-        self.slots = rest;
+        let frame = FrameRef::of(self.slots.next()?, self.lane, self.position);
         self.position = self.position.wrapping_add(1);
         Some(frame)
     }
 
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.slots.len().checked_div(self.shape.stride).unwrap_or(0);
-        (left, Some(left))
+        (self.slots.len(), Some(self.slots.len()))
     }
 }
 

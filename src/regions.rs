@@ -369,7 +369,7 @@ pub(crate) fn lane_data(
     let capacity = geometry.shape.capacity;
     let tickets = if geometry.order_capacity > 0 { capacity } else { 0 };
     Some(LaneData {
-        slots: Slots::at(mapping, offset, capacity, geometry.stride_bytes)?,
+        slots: Slots::at(mapping, offset, capacity, geometry.frame_shape()?)?,
         tickets: SharedArray::at(mapping, offset + geometry.tickets_offset, tickets)?,
     })
 }

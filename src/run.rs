@@ -1,7 +1,10 @@
 //! The run that a reader is in the middle of, and how one is taken from a lane.
 //!
 //! A run is a number of frames of one lane that have been made sure of together: by the gate on a
-//! lossless bus, by copying and checking on a lossy one.
+//! lossless bus, by copying and checking on a lossy one. It does not go past the ring's end, so that
+//! its frames stand one after the other.
+
+#![allow(unsafe_code)]
 
 use std::ops::Deref;
 
@@ -9,8 +12,11 @@ use crate::buffer::Buffer;
 use crate::lane::lossy::Check;
 use crate::lane::reader::LaneReader;
 use crate::lane::{earlier, later};
+use crate::layout::frame::FrameShape;
 use crate::layout::words::LaneWords;
+use crate::received::{FrameRef, Frames};
 use crate::regions::LaneData;
+use crate::shm::window::Window;
 
 /// Bytes that one visit to a lane reads at most: half of a common first-level cache. It bounds how
 /// long a flooding lane is listened to before the others are looked at again.
@@ -20,33 +26,77 @@ const VISIT_FRAMES: u64 = 256;
 /// How often a lossy visit starts over when the producer overwrites faster than it copies.
 const TRIES: u32 = 4;
 
-/// The part of a run that has not been handed out.
+/// A run, and how far it has been handed out.
+///
+/// ```text
+///   first ········· position ········· end
+///     | handed out,    | to be handed   |
+///     | not given back | out            |
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Run {
     pub(crate) lane: u32,
-    /// The next frame's position.
-    pub(crate) position: u64,
-    /// Frames left.
-    pub(crate) left: u64,
-    /// Frames of the run, handed out or not: what is released at its end.
-    pub(crate) count: u64,
-    /// Lossy: where in the buffer the next frame is, in frames.
-    pub(crate) buffered: u64,
+    first: u64,
+    position: u64,
+    end: u64,
+    /// Where the frame of `position` stands.
+    window: Window,
 }
 
 impl Run {
-    /// A run of frames that are read in place.
+    /// A run of `count` frames, of which the first stands at the window's start.
     #[inline]
-    pub(crate) fn in_place(lane: u32, position: u64, count: u64) -> Self {
-        Self { lane, position, left: count, count, buffered: 0 }
+    pub(crate) fn new(lane: u32, position: u64, count: u64, window: Window) -> Self {
+        Self { lane, first: position, position, end: position.wrapping_add(count), window }
+    }
+
+    /// Frames that have not been handed out.
+    #[inline]
+    pub(crate) fn left(&self) -> u64 {
+        self.end.wrapping_sub(self.position)
+    }
+
+    /// Frames that have been handed out, and not been given back.
+    #[inline]
+    pub(crate) fn handed(&self) -> u64 {
+        self.position.wrapping_sub(self.first)
+    }
+
+    /// Whether all of them have been handed out.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.position == self.end
+    }
+
+    /// Takes note that what was handed out has been given back.
+    #[inline]
+    pub(crate) fn give_back(&mut self) {
+        self.first = self.position;
+    }
+
+    /// Hands out a frame.
+    ///
+    /// # Safety
+    /// The run is not over, its frames are of this shape, and nobody writes them while `'a` lasts.
+    #[inline]
+    pub(crate) unsafe fn next<'a>(&mut self, shape: FrameShape) -> FrameRef<'a> {
+        let position = self.position;
+        self.position = position.wrapping_add(1);
+        // SAFETY: there is a next one, by this function's contract.
+        FrameRef::of(unsafe { self.window.next(shape) }, self.lane, position)
     }
 
     /// Hands out `count` frames.
+    ///
+    /// # Safety
+    /// As of `next`, with `count` frames left.
     #[inline]
-    pub(crate) fn take(&mut self, count: u64) {
-        self.position = self.position.wrapping_add(count);
-        self.buffered = self.buffered.wrapping_add(count);
-        self.left = self.left.saturating_sub(count);
+    pub(crate) unsafe fn take<'a>(&mut self, shape: FrameShape, count: u64) -> Frames<'a> {
+        let position = self.position;
+        self.position = position.wrapping_add(count);
+        #[allow(clippy::cast_possible_truncation)] // as many as lie in memory
+        // SAFETY: there are as many, by this function's contract.
+        Frames::of(unsafe { self.window.take(shape, count as usize) }, self.lane, position)
     }
 }
 
@@ -107,14 +157,42 @@ pub(crate) fn copy_known<W: Deref<Target = LaneWords>>(
     }
     let check = Check::after_copy(reader.words(), capacity);
     if check.is_whole(position) {
-        return (Some(Run::in_place(lane, position, count)), 0);
+        return (buffered(lane, position, 0, count, data, buffer), 0);
     }
     let torn = check.first_whole().wrapping_sub(position).min(count);
     let first = position.wrapping_add(torn);
     reader.jump(first);
     let whole = count - torn;
-    let run = Run { lane, position: first, left: whole, count: whole, buffered: torn };
-    ((whole > 0).then_some(run), torn)
+    let run = if whole > 0 { buffered(lane, first, torn, whole, data, buffer) } else { None };
+    (run, torn)
+}
+
+/// A run of up to `count` frames that are read where they stand.
+#[inline]
+pub(crate) fn in_place<W: Deref<Target = LaneWords>>(
+    lane: u32,
+    reader: &LaneReader<W>,
+    data: &LaneData,
+    count: u64,
+) -> Run {
+    let position = reader.position();
+    let count = data.slots.contiguous(position, count);
+    Run::new(lane, position, count, data.slots.window(position))
+}
+
+/// A run of `count` frames that stand in the buffer, after `skipped` others.
+pub(crate) fn buffered(
+    lane: u32,
+    position: u64,
+    skipped: u64,
+    count: u64,
+    data: &LaneData,
+    buffer: &Buffer,
+) -> Option<Run> {
+    let shape = data.slots.shape();
+    let start = usize::try_from(skipped).ok()?.checked_mul(shape.stride())?;
+    let window = Window::over(buffer.from(start), shape, count)?;
+    Some(Run::new(lane, position, count, window))
 }
 
 /// Jumps over what is surely overwritten, and a little more, so as not to be lapped again at once.

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
+use super::scan::Scan;
 use crate::broker::feed::Feed;
 use crate::broker::memory::LaneMemory;
 use crate::buffer::Buffer;
@@ -14,10 +15,11 @@ use crate::crash::crash_point;
 use crate::error::{Error, PollError};
 use crate::lane::bits;
 use crate::lane::join;
-use crate::options::{FrameLayout, Start, Topology, Wait};
+use crate::layout::frame::FrameShape;
+use crate::options::{Start, Topology, Wait};
 use crate::park;
 use crate::participant::Role;
-use crate::received::{FrameRef, FrameShape, Frames};
+use crate::received::{FrameRef, Frames};
 use crate::regions::{Health, Regions, Row};
 use crate::run::{self, Run};
 use crate::seat::{self, Seat, recovery};
@@ -27,24 +29,30 @@ use crate::sync::barrier::Light;
 use crate::tenancy::Lane;
 use crate::tie::{Berth, Tie};
 
+/// Says that there is a frame to hand out; made by `Engine::advance` alone, and used up by `frame`
+/// before anything else is asked of the engine.
+#[derive(Debug)]
+#[must_use = "a frame is ready, and is not handed out"]
+pub(super) struct Ready(());
+
 /// An attached consumer without its type. Field order is drop order: mappings before the segment.
 #[derive(Debug)]
 pub(super) struct Engine {
     /// What is being handed out.
     pub(super) run: Run,
-    /// Frames of `run` that the last call handed out, from this position.
-    handed: (u64, u64),
+    shape: FrameShape,
     pub(super) lanes: Vec<Lane>,
-    next_lane: usize,
+    /// Finds lanes to visit, on a bus without an order.
+    scan: Scan,
     pub(super) ordered: Option<Ordered>,
     pub(super) buffer: Buffer,
-    shape: FrameShape,
     health: Health,
     pub(super) lossless: bool,
     /// Frames are read where they stand; otherwise they are copied and the copies checked.
     pub(super) in_place: bool,
     pub(super) capacity: u64,
     pub(super) visit_frames: u64,
+    /// Frames that were handed out and given back.
     read: u64,
     lost: u64,
     /// Set once this consumer knows that it was evicted: how many frames that cost.
@@ -89,16 +97,11 @@ impl Engine {
         let buffered = usize::try_from(visit_frames).unwrap_or(0).saturating_mul(stride);
         let mut engine = Self {
             run: Run::default(),
-            handed: (0, 0),
+            shape: geometry.frame_shape().ok_or_else(outside)?,
+            scan: Scan::new(std::iter::empty()),
             lanes: Vec::with_capacity(lanes.len()),
-            next_lane: 0,
             ordered: None,
             buffer: Buffer::new(if in_place { 0 } else { buffered }),
-            shape: FrameShape {
-                event: shape.frames == FrameLayout::Event,
-                payload_bytes: usize::try_from(shape.payload_bytes).unwrap_or(0),
-                stride,
-            },
             lossless,
             health: lanes.iter().fold(regions.health().clone(), |all, lane| all.and(&lane.data)),
             in_place,
@@ -178,6 +181,8 @@ impl Engine {
             // Here the order ring says where to start; the lanes follow.
             self.ordered = Some(Ordered::join(self, &all_held, start));
         }
+        let eye = |lane: &Lane| (lane.reader.shared_words(), lane.reader.position());
+        self.scan = Scan::new(self.lanes.iter().map(eye));
         for (lane, held) in self.lanes.iter().zip(&all_held) {
             self.met |= lane.reader.position() != held.head;
             self.lost = self.lost.saturating_add(lane.lost);
@@ -190,17 +195,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands out the next frame. `false`: there is none.
+    /// Makes sure that there is a frame to hand out. `None`: there is none.
     #[inline]
-    pub(super) fn advance(&mut self) -> Result<bool, PollError> {
+    pub(super) fn advance(&mut self) -> Result<Option<Ready>, PollError> {
         if alarm::is_raised() {
             self.check_memory()?;
         }
-        if self.run.left == 0 && !self.next_run()? {
-            return Ok(false);
-        }
-        self.hand_out(1);
-        Ok(true)
+        let ready = !self.run.is_over() || self.next_run()?;
+        Ok(ready.then_some(Ready(())))
     }
 
     /// Whether what is read is there, and this process's to read.
@@ -217,64 +219,28 @@ impl Engine {
         alarm::is_raised() && std::process::id() != self.pid
     }
 
-    /// Hands out up to `max` frames that stand one after the other.
+    /// Hands out the frame that `advance` made sure of.
     #[inline]
-    pub(super) fn advance_many(&mut self, max: usize) -> Result<usize, PollError> {
-        if alarm::is_raised() {
-            self.check_memory()?;
-        }
-        if max == 0 || (self.run.left == 0 && !self.next_run()?) {
-            return Ok(0);
-        }
-        let max = u64::try_from(max).unwrap_or(u64::MAX);
-        let mut count = self.run.left.min(max);
-        if self.in_place
-            && let Some(lane) = self.lane(self.run.lane)
-        {
-            count = lane.data.slots.contiguous(self.run.position, count);
-        }
-        self.hand_out(count);
-        Ok(usize::try_from(count).unwrap_or(0))
+    pub(super) fn frame(&mut self, _ready: Ready) -> FrameRef<'_> {
+        // SAFETY: the run is not over, as whoever is ready says. Its frames were made sure of: they are copies that only the
+        // next run overwrites, or they are published and not before this consumer's cursor, which is
+        // stored past them only by calls that take `&mut self` and so end this borrow; until then
+        // the protocol keeps the producer from writing them.
+        unsafe { self.run.next(self.shape) }
     }
 
+    /// The next frames that stand one after the other, `max` at most. `None`: there are none.
     #[inline]
-    fn hand_out(&mut self, count: u64) {
-        let first = if self.in_place { self.run.position } else { self.run.buffered };
-        self.handed = (first, count);
-        self.run.take(count);
-        self.read = self.read.wrapping_add(count);
-    }
-
-    /// The bytes of the slots that were handed out last.
-    #[inline]
-    fn handed_bytes(&self) -> &[u8] {
-        let (first, count) = self.handed;
-        if self.in_place {
-            let Some(lane) = self.lane(self.run.lane) else {
-                return &[];
-            };
-            // SAFETY: the positions are published (the run was made sure of) and not before this
-            // consumer's cursor, which is stored past them only by calls that take `&mut self` and
-            // so end this borrow. Until then the protocol keeps the producer from writing them.
-            return unsafe { lane.data.slots.read(first, count) };
+    pub(super) fn frames(&mut self, max: usize) -> Result<Option<Frames<'_>>, PollError> {
+        if max == 0 {
+            return Ok(None);
         }
-        let at =
-            |frames: u64| usize::try_from(frames).unwrap_or(0).saturating_mul(self.shape.stride);
-        self.buffer.bytes(at(first)..at(first.wrapping_add(count)))
-    }
-
-    /// The frame that `advance` handed out.
-    #[inline]
-    pub(super) fn frame(&self) -> FrameRef<'_> {
-        let position = self.run.position.wrapping_sub(1);
-        FrameRef::of(self.handed_bytes(), self.shape, self.run.lane, position)
-    }
-
-    /// The frames that `advance_many` handed out.
-    #[inline]
-    pub(super) fn frames(&self) -> Frames<'_> {
-        let position = self.run.position.wrapping_sub(self.handed.1);
-        Frames::of(self.handed_bytes(), self.shape, self.run.lane, position)
+        let Some(Ready(())) = self.advance()? else {
+            return Ok(None);
+        };
+        let count = self.run.left().min(u64::try_from(max).unwrap_or(u64::MAX));
+        // SAFETY: as many are left; else as in `frame`.
+        Ok(Some(unsafe { self.run.take(self.shape, count) }))
     }
 
     /// Ends the run before and finds the next.
@@ -292,17 +258,40 @@ impl Engine {
         if found { Ok(true) } else { self.nothing() }
     }
 
-    /// Visits the lanes in turn, starting after the one visited last.
+    /// Visits lanes that have something new in turn, starting after the one visited last.
     #[inline]
     fn visit(&mut self) -> Result<bool, PollError> {
         for _ in 0..self.lanes.len() {
-            let index = self.next_lane;
-            self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
-            if self.take_from(index, self.visit_frames)? {
+            let Some(index) = self.scan.find() else {
+                return Ok(false);
+            };
+            let found = self.take_from(index, self.visit_frames);
+            self.look_on(index);
+            if found? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Tells the scan where reading of a lane goes on.
+    #[inline]
+    fn look_on(&mut self, index: usize) {
+        let Some(lane) = self.lanes.get(index) else {
+            return;
+        };
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let left = if self.run.lane == number { self.run.left() } else { 0 };
+        let position = lane.reader.position().wrapping_add(left);
+        if self.feed.is_none() {
+            self.scan.set(index, position);
+            return;
+        }
+        // The lane may have another tenancy's words by now, or another to come.
+        self.scan.replace(index, lane.reader.shared_words(), position);
+        if lane.is_followed() {
+            self.scan.stir(index);
+        }
     }
 
     /// Starts a run of up to `most` frames of a lane.
@@ -324,7 +313,7 @@ impl Engine {
             }
             let count = available.min(most);
             if self.in_place {
-                self.run = Run::in_place(number, lane.reader.position(), count);
+                self.run = run::in_place(number, &lane.reader, &lane.data, count);
                 return Ok(true);
             }
             return self.copy_gated(index, count);
@@ -371,6 +360,7 @@ impl Engine {
             {
                 done = Err(u32::try_from(index).unwrap_or(u32::MAX));
             }
+            self.look_on(index);
         }
         done.map_err(|lane| PollError::Corrupt { lane })
     }
@@ -396,12 +386,13 @@ impl Engine {
     /// Gives the run back that was handed out to its end. No frame of it is borrowed any more.
     #[inline]
     pub(super) fn finish(&mut self) {
-        let count = self.run.count - self.run.left;
+        let count = self.run.handed();
         if count == 0 {
             return;
         }
         let lane = self.run.lane;
-        self.run.count = self.run.left;
+        self.run.give_back();
+        self.read = self.read.wrapping_add(count);
         // ORDERING: relaxed; a statistic with one writer.
         self.row.words.read.store(self.read, Ordering::Relaxed);
         let Some(index) = usize::try_from(lane).ok() else {
@@ -422,7 +413,7 @@ impl Engine {
     /// Gives the run back if it was handed out to its end.
     #[inline]
     pub(super) fn finish_if_done(&mut self) {
-        if self.run.left == 0 {
+        if self.run.is_over() {
             self.finish();
         }
     }
@@ -517,7 +508,7 @@ impl Engine {
 
     pub(super) fn lane_position(&self, lane: u32) -> Option<u64> {
         let position = self.lane(lane)?.reader.position();
-        let polled = if self.run.lane == lane { self.run.count - self.run.left } else { 0 };
+        let polled = if self.run.lane == lane { self.run.handed() } else { 0 };
         Some(position.wrapping_add(polled))
     }
 
@@ -544,7 +535,7 @@ impl Engine {
     }
 
     pub(super) fn read(&self) -> u64 {
-        self.read
+        self.read.wrapping_add(self.run.handed())
     }
 
     pub(super) fn seat(&self) -> u32 {

@@ -7,7 +7,7 @@
 
 use super::engine::Engine;
 use crate::error::PollError;
-use crate::run::{self, Run};
+use crate::run;
 use crate::seat::recovery;
 use crate::sync::{Ordering, fence};
 
@@ -65,8 +65,9 @@ impl Engine {
             // look sees it too.
             if !self.seat.is_evicted() {
                 reader.jump(position);
-                self.run = Run::in_place(number, position, count);
-                return Ok(true);
+                let run = run::buffered(number, position, 0, count, &lane.data, &self.buffer);
+                self.run = run.unwrap_or_default();
+                return Ok(run.is_some());
             }
             self.count_torn(index, torn);
             return Err(PollError::Corrupt { lane: number });

@@ -1,12 +1,13 @@
 //! What a reading process holds.
 //!
 //! * `options`: attaching. * `engine`: runs of frames, cursors. * `ordered`: runs by the order ring.
-//! * `wait`: waiting. * `evicted`: losing its place.
+//! * `scan`: which lane has something new. * `wait`: waiting. * `evicted`: losing its place.
 
 mod engine;
 mod evicted;
 mod options;
 mod ordered;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod wait;
@@ -82,7 +83,8 @@ impl<T> Consumer<T> {
     /// everything is read. [`PollError::Corrupt`] for words that no honest producer writes.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<FrameRef<'_>>, PollError> {
-        if self.engine.advance()? { Ok(Some(self.engine.frame())) } else { Ok(None) }
+        let ready = self.engine.advance()?;
+        Ok(ready.map(|ready| self.engine.frame(ready)))
     }
 
     /// Calls `read` with the next run of frames, at most `max` of one lane. Returns how many there
@@ -99,11 +101,12 @@ impl<T> Consumer<T> {
         max: usize,
         read: impl FnOnce(Frames<'_>),
     ) -> Result<usize, PollError> {
-        let count = self.engine.advance_many(max)?;
-        if count > 0 {
-            read(self.engine.frames());
-            self.engine.finish_if_done();
-        }
+        let Some(frames) = self.engine.frames(max)? else {
+            return Ok(0);
+        };
+        let count = frames.len();
+        read(frames);
+        self.engine.finish_if_done();
         Ok(count)
     }
 
@@ -112,8 +115,12 @@ impl<T> Consumer<T> {
     /// # Errors
     /// As [`poll`](Self::poll).
     pub fn recv(&mut self) -> Result<FrameRef<'_>, PollError> {
-        while !self.engine.wait(None)? {}
-        Ok(self.engine.frame())
+        let ready = loop {
+            if let Some(ready) = self.engine.wait(None)? {
+                break ready;
+            }
+        };
+        Ok(self.engine.frame(ready))
     }
 
     /// The next frame, or `None` when there was none for `timeout`.
@@ -121,7 +128,8 @@ impl<T> Consumer<T> {
     /// # Errors
     /// As [`poll`](Self::poll).
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Option<FrameRef<'_>>, PollError> {
-        if self.engine.wait(Some(timeout))? { Ok(Some(self.engine.frame())) } else { Ok(None) }
+        let ready = self.engine.wait(Some(timeout))?;
+        Ok(ready.map(|ready| self.engine.frame(ready)))
     }
 
     /// Frames as owned values, waiting for each as [`recv`](Self::recv) does; ends at

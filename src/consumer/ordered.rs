@@ -15,7 +15,7 @@ use crate::options::Start;
 use crate::order::reader::{Next, OrderReader, locate, recorded};
 use crate::order::{OrderWords, inside, join};
 use crate::regions::{OrderMemory, Regions, Row};
-use crate::run::{self, Run};
+use crate::run;
 use crate::sync::{Ordering, clock};
 use crate::tenancy::Lane;
 
@@ -235,7 +235,7 @@ impl Engine {
         let count = left.min(self.visit_frames);
         if self.lossless {
             if self.in_place {
-                self.run = Run::in_place(number, lane.reader.position(), count);
+                self.run = run::in_place(number, &lane.reader, &lane.data, count);
                 return Ok(true);
             }
             return self.copy_gated(index, count);

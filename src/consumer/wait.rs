@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::engine::Engine;
+use super::engine::{Engine, Ready};
 use crate::error::PollError;
 use crate::lane::bits;
 use crate::park::{self, Step, Waiting};
@@ -13,11 +13,11 @@ use crate::sync::Ordering;
 const PROBE: Duration = Duration::from_millis(20);
 
 impl Engine {
-    /// Waits for a frame. `false`: the time is over.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<bool, PollError> {
-        if self.advance()? {
+    /// Waits for a frame. `None`: the time is over.
+    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> Result<Option<Ready>, PollError> {
+        if let Some(ready) = self.advance()? {
             self.gone_since = None;
-            return Ok(true);
+            return Ok(Some(ready));
         }
         let mut waiting = Waiting::new(self.wait, timeout);
         // Kept from one call to the next, so that short timeouts come to it as well.
@@ -35,9 +35,13 @@ impl Engine {
                     if Instant::now() >= probe_at {
                         self.give_back_dead_producers();
                         self.probe_at = None;
-                        return if self.advance()? { Ok(true) } else { self.heard_nothing() };
+                        let ready = self.advance()?;
+                        if ready.is_none() {
+                            self.heard_nothing()?;
+                        }
+                        return Ok(ready);
                     }
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Step::Park(longest) => {
                     self.park(longest);
@@ -50,9 +54,9 @@ impl Engine {
                 probe_at = Instant::now() + PROBE;
                 self.probe_at = Some(probe_at);
             }
-            if self.advance()? {
+            if let Some(ready) = self.advance()? {
                 (self.probe_at, self.gone_since) = (None, None);
-                return Ok(true);
+                return Ok(Some(ready));
             }
             if probed {
                 self.heard_nothing()?;
@@ -61,9 +65,9 @@ impl Engine {
     }
 
     /// Nothing came for some time: for good, if nobody is left who would know?
-    fn heard_nothing(&mut self) -> Result<bool, PollError> {
+    fn heard_nothing(&mut self) -> Result<(), PollError> {
         let given_up = self.tie.is_given_up(&mut self.gone_since);
-        if given_up { Err(PollError::BrokerGone) } else { Ok(false) }
+        if given_up { Err(PollError::BrokerGone) } else { Ok(()) }
     }
 
     fn park(&self, longest: Duration) {

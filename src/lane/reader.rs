@@ -38,6 +38,14 @@ impl<W: Deref<Target = LaneWords>> LaneReader<W> {
         &self.words
     }
 
+    /// The same, for somebody else to look at.
+    pub(crate) fn shared_words(&self) -> W
+    where
+        W: Clone,
+    {
+        self.words.clone()
+    }
+
     /// How many frames from `position` on are known to be published; looks at `head` only when
     /// everything it knew of is read.
     #[inline]

@@ -53,6 +53,12 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         self.head
     }
 
+    /// Positions before this may be written. Lossless buses only.
+    #[inline]
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// The lane's shared words.
     pub(crate) fn words(&self) -> &LaneWords {
         &self.words

@@ -4,6 +4,7 @@
 //! arithmetic. A header is believed only if computing the geometry from its shape gives the very
 //! offsets that it states: regions that overlap or leave the segment cannot pass.
 
+use super::frame::FrameShape;
 use super::words::{CONTROL_WORDS_BYTES, CURSOR_WORDS_BYTES, LANE_WORDS_BYTES, SEAT_WORDS_BYTES};
 use super::{PAGE_BYTES, entry, header};
 use crate::error::Error;
@@ -91,6 +92,12 @@ impl Geometry {
             FrameLayout::Event => EVENT_HEADER_BYTES,
             FrameLayout::Bare => 0,
         }
+    }
+
+    /// How a frame lies in its slot.
+    pub(crate) fn frame_shape(&self) -> Option<FrameShape> {
+        let event = self.shape.frames == FrameLayout::Event;
+        FrameShape::new(event, self.shape.payload_bytes, self.stride_bytes)
     }
 
     /// The largest power of two that every payload's address is a multiple of, up to 64.

@@ -27,7 +27,7 @@ use crate::regions::{Cursors, LaneData, LaneGates, OrderMemory, Regions};
 use crate::seat::{self, Seat, recovery};
 use crate::shm::alarm;
 use crate::shm::mapping::Shared;
-use crate::sync::barrier::Light;
+use crate::sync::barrier::{self, Light};
 use crate::sync::{Ordering, clock};
 use crate::tie::{Berth, Tie};
 
@@ -58,6 +58,12 @@ pub(super) struct Counters {
 #[derive(Debug)]
 pub(super) struct Engine {
     lane: LaneWriter<Shared<LaneWords>, LaneGates>,
+    /// Positions before this are published the short way: there is credit for them, and the bus is
+    /// one where that is all there is to ask. Never ahead of the first position on any other.
+    short_limit: u64,
+    /// The bus is one where it is: lossless, without an order and without a clock, on a kernel that
+    /// has the light barrier.
+    is_short: bool,
     data: LaneData,
     order: Option<OrderWriter<OrderMemory>>,
     /// Where lossy frames are written before they are copied to their slots word by word; what is
@@ -118,15 +124,23 @@ impl Engine {
         tie.open_lane(&regions, seat.index)?;
         let stride = data.slots.stride();
         let small = |bytes: u32| usize::try_from(bytes).unwrap_or(0);
+        let light = Light::register();
+        let event = shape.frames == FrameLayout::Event;
+        let is_short = lossless
+            && order.is_none()
+            && !light.needs_fence()
+            && !(event && shape.timestamps != Timestamps::Off);
         let mut engine = Self {
             first: lane.head(),
+            short_limit: lane.head(),
+            is_short,
             lane,
             data,
             order,
             staging: Buffer::new(if lossless { 0 } else { stride }),
-            light: Light::register(),
+            light,
             lossless,
-            event: shape.frames == FrameLayout::Event,
+            event,
             timestamps: shape.timestamps,
             payload_max: small(shape.payload_bytes),
             header_bytes: small(geometry.header_bytes()),
@@ -175,9 +189,111 @@ impl Engine {
         room: Room,
     ) -> Result<u64, PublishError> {
         self.check_len(bytes.len())?;
+        // SAFETY: the length was checked just now.
+        unsafe { self.publish_fitting(kind, bytes, room) }
+    }
+
+    /// The same for bytes of which it is known that they fit.
+    ///
+    /// # Safety
+    /// There are no more of them than `payload_max`.
+    #[inline]
+    pub(super) unsafe fn publish_fitting(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        if !self.is_short_way(1) {
+            // SAFETY: by this function's contract.
+            return unsafe { self.publish_the_long_way(kind, bytes, room) };
+        }
+        let position = self.lane.head();
+        // SAFETY: there is credit for the position; the length by this function's contract.
+        unsafe { self.put(position, kind, 0, bytes) };
+        self.publish_the_short_way(1);
+        Ok(position)
+    }
+
+    /// Whether the next `count` frames may be written and published with no more questions.
+    #[inline]
+    fn is_short_way(&self, count: u64) -> bool {
+        // The last of them is before the limit, that is, their difference is negative; and no alarm:
+        // one look at both.
+        let last = self.lane.head().wrapping_add(count - 1);
+        (last.wrapping_sub(self.short_limit) & alarm::calm()) >> 63 == 1
+    }
+
+    /// Makes frames visible that were written on the strength of `is_short_way`.
+    #[inline]
+    fn publish_the_short_way(&mut self, count: u64) {
+        self.lane.publish(count);
+        // The light barrier, of which `is_short` says that it needs no fence.
+        barrier::compiler();
+        self.wake_sleepers();
+    }
+
+    /// Publishes one frame on a bus that has more to ask, or that has no credit left. Cold only so that
+    /// the short way is a straight line.
+    ///
+    /// # Safety
+    /// As of `publish_fitting`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn publish_the_long_way(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
         self.reserve(1, room)?;
-        self.write(0, kind, bytes);
+        // SAFETY: one frame is reserved; the length by this function's contract.
+        unsafe { self.write(0, kind, bytes) };
         self.commit(1, room)
+    }
+
+    /// Publishes frames together.
+    ///
+    /// # Safety
+    /// None of them has more bytes than `payload_max`.
+    #[inline]
+    pub(super) unsafe fn publish_all<'a>(
+        &mut self,
+        kind: u16,
+        frames: impl ExactSizeIterator<Item = &'a [u8]>,
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        self.reserve(count, room)?;
+        if self.is_short_way(count) {
+            let first = self.lane.head();
+            for (step, bytes) in (0..count).zip(frames) {
+                // SAFETY: there is credit for `count` positions; the length by this function's contract.
+                unsafe { self.put(first.wrapping_add(step), kind, 0, bytes) };
+            }
+            self.publish_the_short_way(count);
+            return Ok(first);
+        }
+        for (index, bytes) in (0..count).zip(frames) {
+            // SAFETY: `count` frames are reserved; the length by this function's contract.
+            unsafe { self.write(index, kind, bytes) };
+        }
+        self.commit(count, room)
+    }
+
+    /// Writes a frame into its slot, on a lossless lane.
+    ///
+    /// # Safety
+    /// There is credit for the position, which is not published, and no more bytes than `payload_max`.
+    #[inline]
+    unsafe fn put(&mut self, position: u64, kind: u16, time_ns: u64, bytes: &[u8]) {
+        // The length is at most `payload_max`, which is a u32.
+        #[allow(clippy::cast_possible_truncation)]
+        let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
+        // SAFETY: this is the lane's only producer (it holds the seat's lock), and maps it for writing;
+        // position and length by this function's contract; the borrow of self keeps any other borrow
+        // of the slot away.
+        unsafe { self.data.slots.put(position, header, bytes) };
     }
 
     /// Refuses a payload that a frame of this bus cannot have.
@@ -200,10 +316,13 @@ impl Engine {
             return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
         }
         if self.lossless {
-            if self.lane.has_room(count) {
-                return Ok(());
+            if !self.lane.has_room(count) {
+                self.wait_for_room(count, room)?;
             }
-            return self.wait_for_room(count, room);
+            if self.is_short {
+                self.short_limit = self.lane.limit();
+            }
+            return Ok(());
         }
         if !self.lane.may_overwrite(count) {
             self.check_standing()?;
@@ -246,11 +365,19 @@ impl Engine {
         self.staging.bytes_mut(start..start.saturating_add(stride))
     }
 
-    /// Writes header and payload of the `index`-th reserved frame. The length has been checked.
+    /// Writes header and payload of the `index`-th reserved frame.
+    ///
+    /// # Safety
+    /// `index` is below the count reserved, and there are no more bytes than `payload_max`.
     #[inline]
-    pub(super) fn write(&mut self, index: u64, kind: u16, bytes: &[u8]) {
+    unsafe fn write(&mut self, index: u64, kind: u16, bytes: &[u8]) {
         let (event, header_bytes) = (self.event, self.header_bytes);
         let time_ns = self.claim_time_ns();
+        if self.lossless {
+            // SAFETY: what is reserved on a lossless lane has credit; else by this function's contract.
+            unsafe { self.put(self.lane.head().wrapping_add(index), kind, time_ns, bytes) };
+            return;
+        }
         let frame = self.frame(index);
         if event {
             // The length is at most `payload_max`, which is a u32.
@@ -286,6 +413,11 @@ impl Engine {
     /// Publishes the `count` frames that were reserved and written. On failure nothing is visible.
     #[inline]
     pub(super) fn commit(&mut self, count: u64, room: Room) -> Result<u64, PublishError> {
+        if self.is_short_way(count) {
+            let first = self.lane.head();
+            self.publish_the_short_way(count);
+            return Ok(first);
+        }
         self.check_process()?;
         if self.event && self.timestamps == Timestamps::Batch {
             self.stamp(count);
@@ -389,6 +521,12 @@ impl Engine {
     #[inline]
     fn wake(&self) {
         self.light.barrier();
+        self.wake_sleepers();
+    }
+
+    /// The same after the barrier.
+    #[inline]
+    fn wake_sleepers(&self) {
         // ORDERING: relaxed; the light barrier orders it after the store of head.
         let sleeping = self.regions.bells.sleeping_consumers.load(Ordering::Relaxed);
         if sleeping != 0 {

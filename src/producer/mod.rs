@@ -3,6 +3,8 @@
 //! * `options`: attaching. * `engine`: claim, write, commit, wait. * `claim`: frames handed out for
 //!   writing in place. * `slow`: the watch on consumers that stand still.
 
+#![allow(unsafe_code)]
+
 mod claim;
 mod engine;
 mod options;
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 pub use claim::{Batch, Claim, Slot};
 pub use options::ProducerOptions;
+
+use zerocopy::IntoBytes;
 
 use crate::error::PublishError;
 use crate::frame::{Frame, Raw};
@@ -210,7 +214,8 @@ impl<T: Frame> Producer<T> {
     /// [`PublishError::Removed`].
     #[inline]
     pub fn publish(&mut self, frame: &T) -> Result<u64, PublishError> {
-        self.engine.publish(T::KIND, frame.as_bytes(), Room::ByPolicy)
+        // SAFETY: `T` fits a frame of this bus: `attach_typed` checked that.
+        unsafe { self.engine.publish_fitting(T::KIND, frame.as_bytes(), Room::ByPolicy) }
     }
 
     /// Publishes one frame, or returns [`PublishError::Full`] at once.
@@ -219,7 +224,8 @@ impl<T: Frame> Producer<T> {
     /// As [`publish`](Self::publish).
     #[inline]
     pub fn try_publish(&mut self, frame: &T) -> Result<u64, PublishError> {
-        self.engine.publish(T::KIND, frame.as_bytes(), Room::Now)
+        // SAFETY: `T` fits a frame of this bus: `attach_typed` checked that.
+        unsafe { self.engine.publish_fitting(T::KIND, frame.as_bytes(), Room::Now) }
     }
 
     /// Publishes one frame, waiting for room for at most `timeout`.
@@ -227,7 +233,8 @@ impl<T: Frame> Producer<T> {
     /// # Errors
     /// As [`publish`](Self::publish).
     pub fn publish_timeout(&mut self, frame: &T, timeout: Duration) -> Result<u64, PublishError> {
-        self.engine.publish(T::KIND, frame.as_bytes(), Room::Within(timeout))
+        // SAFETY: `T` fits a frame of this bus: `attach_typed` checked that.
+        unsafe { self.engine.publish_fitting(T::KIND, frame.as_bytes(), Room::Within(timeout)) }
     }
 
     /// Publishes frames together, all or none. Returns the position of the first.
@@ -236,11 +243,8 @@ impl<T: Frame> Producer<T> {
     /// [`PublishError::BatchSize`] for none or more than the lane can hold; as
     /// [`publish`](Self::publish) otherwise.
     pub fn publish_batch(&mut self, frames: &[T]) -> Result<u64, PublishError> {
-        let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
-        self.engine.reserve(count, Room::ByPolicy)?;
-        for (index, frame) in (0..count).zip(frames) {
-            self.engine.write(index, T::KIND, frame.as_bytes());
-        }
-        self.engine.commit(count, Room::ByPolicy)
+        let frames = frames.iter().map(IntoBytes::as_bytes);
+        // SAFETY: `T` fits a frame of this bus: `attach_typed` checked that.
+        unsafe { self.engine.publish_all(T::KIND, frames, Room::ByPolicy) }
     }
 }

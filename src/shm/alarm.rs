@@ -8,25 +8,33 @@
 #![allow(unsafe_code)]
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::libc;
 
 use super::sigbus;
 
-static RAISED: AtomicBool = AtomicBool::new(false);
+/// All bits, until it is raised: then none.
+static CALM: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// All bits if nothing happened, none if anything did: to be combined with what else is asked. Cost: a
+/// load.
+#[inline]
+pub(crate) fn calm() -> u64 {
+    // ORDERING: relaxed; raised by this thread's own access or fork, or seen a little later.
+    CALM.load(Ordering::Relaxed)
+}
 
 /// Whether anything happened at all. Cost: a load.
 #[inline]
 pub(crate) fn is_raised() -> bool {
-    // ORDERING: relaxed; raised by this thread's own access or fork, or seen a little later.
-    RAISED.load(Ordering::Relaxed)
+    calm() == 0
 }
 
 /// Raises it. Async-signal-safe.
 pub(super) fn raise() {
     // ORDERING: relaxed; as in `is_raised`.
-    RAISED.store(true, Ordering::Relaxed);
+    CALM.store(0, Ordering::Relaxed);
 }
 
 /// Has it raised in every child that is forked from now on, by fork(3). A child made by the system

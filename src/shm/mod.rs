@@ -12,3 +12,4 @@ pub(crate) mod segment;
 pub(crate) mod sigbus;
 pub(crate) mod slots;
 pub(crate) mod trust;
+pub(crate) mod window;

@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mapping::Mapping;
+use super::window::Window;
+use crate::crash::crash_point;
+use crate::layout::frame::{FrameHeader, FrameShape};
 
 /// The slots of one lane.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots {
-    /// Invariant: `(mask + 1) * stride` bytes from here lie in `mapping`; 64-byte aligned.
+    /// Invariant: `mask + 1` slots of `shape` from here lie in `mapping`; 64-byte aligned.
     base: NonNull<u8>,
     /// Capacity − 1; the capacity is a power of two.
     mask: u64,
-    /// Bytes from one slot to the next; a multiple of 8.
-    stride: usize,
+    shape: FrameShape,
     mapping: Arc<Mapping>,
 }
 
@@ -31,19 +33,19 @@ unsafe impl Sync for Slots {}
 
 impl Slots {
     /// The slots at `offset` bytes into the mapping; `None` when they do not lie in it, or when
-    /// `capacity` is not a power of two or `stride` not a multiple of 8.
+    /// `capacity` is not a power of two.
     pub(crate) fn at(
         mapping: &Arc<Mapping>,
         offset: u64,
         capacity: u64,
-        stride: u32,
+        shape: FrameShape,
     ) -> Option<Self> {
-        if !capacity.is_power_of_two() || !stride.is_multiple_of(8) {
+        if !capacity.is_power_of_two() {
             return None;
         }
-        let base = mapping.range(offset, capacity.checked_mul(stride.into())?, 64)?;
-        let stride = usize::try_from(stride).ok()?;
-        Some(Self { base, mask: capacity - 1, stride, mapping: Arc::clone(mapping) })
+        let stride = u64::try_from(shape.stride()).ok()?;
+        let base = mapping.range(offset, capacity.checked_mul(stride)?, 64)?;
+        Some(Self { base, mask: capacity - 1, shape, mapping: Arc::clone(mapping) })
     }
 
     /// What keeps the slots.
@@ -51,10 +53,16 @@ impl Slots {
         &self.mapping
     }
 
+    /// How a frame lies in its slot.
+    #[inline]
+    pub(crate) fn shape(&self) -> FrameShape {
+        self.shape
+    }
+
     /// Bytes from one slot to the next.
     #[inline]
     pub(crate) fn stride(&self) -> usize {
-        self.stride
+        self.shape.stride()
     }
 
     /// How many of `count` slots from `position` lie one after the other before the ring's end.
@@ -71,20 +79,13 @@ impl Slots {
         #[allow(clippy::cast_possible_truncation)]
         let index = (position & self.mask) as usize;
         // SAFETY: index <= mask, so the offset stays within the range of the field's invariant.
-        unsafe { self.base.add(index * self.stride) }
+        unsafe { self.base.add(index * self.shape.stride()) }
     }
 
-    /// The bytes of `count` slots from `position`, cut at the ring's end.
-    ///
-    /// # Safety
-    /// Nobody writes these slots while the borrow lives: the protocol says that the positions are
-    /// published and gated by a cursor that does not move before the borrow ends.
+    /// Where the slot of `position` stands, and those that follow it up to the ring's end.
     #[inline]
-    pub(crate) unsafe fn read(&self, position: u64, count: u64) -> &[u8] {
-        #[allow(clippy::cast_possible_truncation)] // at most capacity, see `pointer`
-        let count = self.contiguous(position, count) as usize;
-        // SAFETY: in range by `contiguous`; not written meanwhile by this function's contract.
-        unsafe { std::slice::from_raw_parts(self.pointer(position).as_ptr(), count * self.stride) }
+    pub(crate) fn window(&self, position: u64) -> Window {
+        Window::at(self.pointer(position))
     }
 
     /// The bytes of the slot of `position`, for writing.
@@ -95,8 +96,32 @@ impl Slots {
     #[inline]
     #[allow(clippy::mut_from_ref)] // exclusivity comes from the protocol, see the contract
     pub(crate) unsafe fn write(&self, position: u64) -> &mut [u8] {
+        let stride = self.shape.stride();
         // SAFETY: in range by `pointer`; exclusive by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer(position).as_ptr(), self.stride) }
+        unsafe { std::slice::from_raw_parts_mut(self.pointer(position).as_ptr(), stride) }
+    }
+
+    /// Writes a frame into the slot of `position`. Bare frames have no header.
+    ///
+    /// # Safety
+    /// As of `write`; and the payload is not longer than the shape says.
+    #[inline]
+    pub(crate) unsafe fn put(&self, position: u64, header: FrameHeader, payload: &[u8]) {
+        debug_assert!(payload.len() <= self.shape.payload_bytes());
+        let slot = self.pointer(position);
+        if self.shape.is_event() {
+            // SAFETY: an event's shape has room for the header, the slot is aligned to 8 (`at`), and
+            // this caller's alone by this function's contract.
+            unsafe { slot.cast::<FrameHeader>().write(header) };
+        }
+        crash_point!(FrameHalfWritten);
+        // SAFETY: header and payload fit the slot (`FrameShape` and this function's contract); it is
+        // this caller's alone, so it does not overlap `payload`.
+        unsafe {
+            let to = slot.add(self.shape.header_bytes()).as_ptr();
+            std::ptr::copy_nonoverlapping(payload.as_ptr(), to, payload.len());
+        }
+        crash_point!(FrameWritten);
     }
 
     /// The slot of `position` as shared words: for both ends of a race that the caller resolves.
@@ -105,7 +130,8 @@ impl Slots {
         // SAFETY: in range by `pointer`; aligned, since the base is and the stride is a multiple
         // of 8; atomics take any bit pattern and any concurrent store.
         unsafe {
-            std::slice::from_raw_parts(self.pointer(position).as_ptr().cast(), self.stride / 8)
+            let words = self.shape.stride() / 8;
+            std::slice::from_raw_parts(self.pointer(position).as_ptr().cast(), words)
         }
     }
 

@@ -31,6 +31,11 @@ impl Light {
         Self { needs_fence: !registered }
     }
 
+    /// Whether `barrier` has to be a real fence here.
+    pub(crate) fn needs_fence(self) -> bool {
+        self.needs_fence
+    }
+
     /// Orders every earlier store before every later load, against a peer's [`heavy`].
     #[inline]
     pub(crate) fn barrier(self) {
@@ -38,10 +43,16 @@ impl Light {
             // ORDERING: the store→load half of Dekker's pattern, against `heavy` of a sleeper.
             fence(Ordering::SeqCst);
         } else {
-            // ORDERING: the peer's membarrier turns this program-order point into a full barrier.
-            compiler_fence(Ordering::SeqCst);
+            compiler();
         }
     }
+}
+
+/// [`Light::barrier`] where no real fence is needed.
+#[inline]
+pub(crate) fn compiler() {
+    // ORDERING: the peer's membarrier turns this program-order point into a full barrier.
+    compiler_fence(Ordering::SeqCst);
 }
 
 /// The heavy half: after it, every store that a registered peer made before its own
