@@ -297,6 +297,21 @@ impl Engine {
     /// Starts a run of up to `most` frames of a lane.
     #[inline]
     fn take_from(&mut self, index: usize, most: u64) -> Result<bool, PollError> {
+        if self.in_place
+            && let Some(lane) = self.lanes.get_mut(index)
+            && let Ok(available @ 1..) = lane.reader.available_gated(self.capacity)
+        {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            let count = available.min(most);
+            self.run = run::in_place(number, &lane.reader, &lane.data, count);
+            return Ok(true);
+        }
+        self.take_with_care(index, most)
+    }
+
+    /// The same where frames have to be copied, or there is none, or something is wrong.
+    #[inline(never)]
+    fn take_with_care(&mut self, index: usize, most: u64) -> Result<bool, PollError> {
         let Some(lane) = self.lanes.get_mut(index) else {
             return Ok(false);
         };
@@ -311,12 +326,11 @@ impl Engine {
             if available == 0 {
                 return Ok(self.enter_next(index) && self.take_from(index, most)?);
             }
-            let count = available.min(most);
             if self.in_place {
-                self.run = run::in_place(number, &lane.reader, &lane.data, count);
-                return Ok(true);
+                // Published since the look that found nothing; the next visit takes it.
+                return Ok(false);
             }
-            return self.copy_gated(index, count);
+            return self.copy_gated(index, available.min(most));
         }
         let (run, lost) =
             run::copy(number, &mut lane.reader, &lane.data, self.capacity, most, &mut self.buffer);

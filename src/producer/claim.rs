@@ -3,6 +3,7 @@
 use super::engine::{Engine, Room};
 use crate::error::PublishError;
 use crate::frame::Frame;
+use crate::layout::frame::FrameHeader;
 
 /// One frame, claimed for writing. [`commit`](Self::commit) makes it visible; dropping it aborts,
 /// and then it never existed.
@@ -24,7 +25,7 @@ impl<'a> Claim<'a> {
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.batch.engine.parts(0).1
+        self.batch.slot(0).payload
     }
 
     /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
@@ -108,8 +109,9 @@ impl<'a> Batch<'a> {
     ) -> Result<Self, PublishError> {
         engine.reserve(frames.into(), room)?;
         let mut batch = Self { engine, frames, room };
+        let time_ns = batch.engine.claim_time_ns();
         for index in 0..frames {
-            batch.slot(index).reset();
+            batch.slot(index).reset(time_ns);
         }
         Ok(batch)
     }
@@ -129,7 +131,8 @@ impl<'a> Batch<'a> {
 
     #[inline]
     fn slot(&mut self, index: u32) -> Slot<'_> {
-        Slot { engine: self.engine, index }
+        let (header, payload) = self.engine.parts(index.into());
+        Slot { header, payload }
     }
 
     /// Publishes the frames, all at once; returns the position of the first.
@@ -146,15 +149,16 @@ impl<'a> Batch<'a> {
 /// One frame of a [`Batch`].
 #[derive(Debug)]
 pub struct Slot<'a> {
-    engine: &'a mut Engine,
-    index: u32,
+    /// `None`: frames are bare.
+    header: Option<&'a mut FrameHeader>,
+    payload: &'a mut [u8],
 }
 
 impl<'a> Slot<'a> {
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.engine.parts(self.index.into()).1
+        self.payload
     }
 
     /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
@@ -163,7 +167,7 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
     #[inline]
     pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
-        Slot { engine: self.engine, index: self.index }.into_value()
+        Slot { header: self.header.as_deref_mut(), payload: self.payload }.into_value()
     }
 
     #[inline]
@@ -171,10 +175,9 @@ impl<'a> Slot<'a> {
         let len = size_of::<T>();
         self.set_len(len)?;
         self.set_kind(T::KIND);
-        let payload = self.engine.parts(self.index.into()).1;
-        let max = payload.len();
-        payload
-            .get_mut(..len)
+        let max = self.payload.len();
+        let bytes = self.payload.get_mut(..len);
+        bytes
             .and_then(|bytes| T::mut_from_bytes(bytes).ok())
             .ok_or(PublishError::TooLarge { len, max })
     }
@@ -185,9 +188,14 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
     #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
-        self.engine.check_len(len)?;
-        if let (Some(header), _) = self.engine.parts(self.index.into()) {
-            header.len = u32::try_from(len).unwrap_or(u32::MAX);
+        let max = self.payload.len();
+        if len > max {
+            return Err(PublishError::TooLarge { len, max });
+        }
+        match &mut self.header {
+            Some(header) => header.len = u32::try_from(len).unwrap_or(u32::MAX),
+            None if len != max => return Err(PublishError::WrongLength { len, want: max }),
+            None => {}
         }
         Ok(())
     }
@@ -195,7 +203,7 @@ impl<'a> Slot<'a> {
     /// The event type. Bare frames have none, and ignore it.
     #[inline]
     pub fn set_kind(&mut self, kind: u16) {
-        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+        if let Some(header) = &mut self.header {
             header.kind = kind;
         }
     }
@@ -203,18 +211,17 @@ impl<'a> Slot<'a> {
     /// The user's flags. Bare frames have none, and ignore them.
     #[inline]
     pub fn set_flags(&mut self, flags: u16) {
-        if let (Some(header), _) = self.engine.parts(self.index.into()) {
+        if let Some(header) = &mut self.header {
             header.flags = flags;
         }
     }
 
     /// A fresh header over the stale one.
     #[inline]
-    fn reset(&mut self) {
-        let len = u32::try_from(self.engine.payload_max()).unwrap_or(u32::MAX);
-        let time_ns = self.engine.claim_time_ns();
-        if let (Some(header), _) = self.engine.parts(self.index.into()) {
-            *header = crate::layout::frame::FrameHeader { time_ns, len, kind: 0, flags: 0 };
+    fn reset(&mut self, time_ns: u64) {
+        let len = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        if let Some(header) = &mut self.header {
+            **header = FrameHeader { time_ns, len, kind: 0, flags: 0 };
         }
     }
 }

@@ -176,10 +176,6 @@ impl Engine {
         self.lane.head().wrapping_sub(self.first)
     }
 
-    pub(super) fn payload_max(&self) -> usize {
-        self.payload_max
-    }
-
     /// Publishes one frame of bytes.
     #[inline]
     pub(super) fn publish(
@@ -311,6 +307,9 @@ impl Engine {
     /// Makes sure that the next `count` frames may be written.
     #[inline]
     pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
+        if count == 1 && self.is_short_way(1) {
+            return Ok(());
+        }
         self.check_process()?;
         if count == 0 || count > self.batch_max {
             return Err(PublishError::BatchSize { frames: count, max: self.batch_max });
@@ -404,6 +403,11 @@ impl Engine {
     /// The header and the payload of the `index`-th reserved frame, for writing.
     #[inline]
     pub(super) fn parts(&mut self, index: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
+        if self.lossless {
+            let position = self.lane.head().wrapping_add(index);
+            // SAFETY: as in `frame`.
+            return unsafe { self.data.slots.parts(position) };
+        }
         let (event, header_bytes, payload_max) = (self.event, self.header_bytes, self.payload_max);
         let (head, rest) = self.frame(index).split_at_mut_checked(header_bytes).unwrap_or_default();
         let header = if event { FrameHeader::mut_from_bytes(head).ok() } else { None };

@@ -101,6 +101,24 @@ impl Slots {
         unsafe { std::slice::from_raw_parts_mut(self.pointer(position).as_ptr(), stride) }
     }
 
+    /// The header, if frames have one, and the payload in the slot of `position`, for writing.
+    ///
+    /// # Safety
+    /// As of `write`.
+    #[inline]
+    #[allow(clippy::mut_from_ref)] // as in `write`
+    pub(crate) unsafe fn parts(&self, position: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
+        let slot = self.pointer(position);
+        // SAFETY: header and payload fit the slot one after the other (`FrameShape`), which is in range
+        // by `pointer` and aligned for the header; exclusive by this function's contract.
+        unsafe {
+            let payload = slot.add(self.shape.header_bytes()).as_ptr();
+            let payload = std::slice::from_raw_parts_mut(payload, self.shape.payload_bytes());
+            let header = self.shape.is_event().then(|| slot.cast::<FrameHeader>().as_mut());
+            (header, payload)
+        }
+    }
+
     /// Writes a frame into the slot of `position`. Bare frames have no header.
     ///
     /// # Safety
