@@ -1,0 +1,14 @@
+//! The list of everything that can be measured. A peer is a file in `peers/` and a line here.
+
+pub mod busway;
+
+/// Calls a macro with the types of all peers that this build has, in the order of the tables.
+#[macro_export]
+macro_rules! each_peer {
+    ($call:ident) => {
+        $call! {
+            $crate::peers::busway::Busway<$crate::peers::busway::Event>,
+            $crate::peers::busway::Busway<$crate::peers::busway::Bare>,
+        }
+    };
+}
