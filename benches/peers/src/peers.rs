@@ -1,6 +1,12 @@
 //! The list of everything that can be measured. A peer is a file in `peers/` and a line here.
 
 pub mod busway;
+mod by_size;
+pub mod disruptor_mp;
+pub mod ringfire;
+mod rings;
+pub mod shaq;
+mod shm;
 
 /// Calls a macro with the types of all peers that this build has, in the order of the tables.
 #[macro_export]
@@ -9,6 +15,11 @@ macro_rules! each_peer {
         $call! {
             $crate::peers::busway::Busway<$crate::peers::busway::Event>,
             $crate::peers::busway::Busway<$crate::peers::busway::Bare>,
+            $crate::peers::disruptor_mp::DisruptorMp,
+            $crate::peers::ringfire::Ringfire,
+            $crate::peers::shaq::Spsc,
+            $crate::peers::shaq::Broadcast,
+            $crate::peers::shaq::Mpmc,
         }
     };
 }
