@@ -41,8 +41,11 @@ pub struct Shape {
     pub lossy: bool,
     /// There are more ends than processors: who waits must let go of the core.
     pub crowded: bool,
-    /// Seats for producers beyond those that send: lanes or rings that stay idle.
+    /// Seats for producers beyond those that send: lanes or rings that stay idle. They are attached
+    /// with [`Peer::tx`] as well, and never send.
     pub idle_producers: usize,
+    /// At most one message is under way at a time: round trips and wake-ups.
+    pub lockstep: bool,
 }
 
 /// The order between messages of different producers.
@@ -118,6 +121,12 @@ pub trait Peer: Sized {
     /// # Errors
     /// What was tried and what the system said.
     fn rx(shape: &Shape, place: &Path, index: usize) -> Result<Self::Rx, String>;
+
+    /// Removes what a killed `prepare` left outside `place` where listing `/dev/shm` would not find
+    /// it, by the [`tag`] of the place; called by a process of its own after the driver was killed.
+    fn sweep(place: &Path) {
+        let _ = place;
+    }
 }
 
 /// A sending end.
