@@ -31,6 +31,8 @@ pub enum Word {
     StartNs,
     /// When the message under way was sent: nanoseconds of the clock.
     SentNs,
+    /// How many messages the consumer has received, where it says so.
+    Received,
     /// Barriers, in their order: how many ends have come to each.
     RxAttached,
     TxAttached,

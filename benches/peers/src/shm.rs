@@ -62,32 +62,13 @@ impl Map {
         unsafe { AtomicU32::from_ptr(self.0.as_mut_ptr().add(offset).cast()) }
     }
 
-    /// Bytes of the file, to write.
-    ///
-    /// # Safety
-    /// Nobody else reads or writes them while the slice lives, in any process.
-    ///
-    /// # Panics
-    /// When they do not lie in the file: a bug of the caller.
-    #[inline]
-    #[allow(clippy::mut_from_ref, reason = "the exclusion is between processes: see Safety")]
-    pub unsafe fn bytes_mut(&self, offset: usize, len: usize) -> &mut [u8] {
-        assert!(offset + len <= self.0.len(), "no {len} bytes at {offset}");
-        // SAFETY: inside the mapping, by the assertion; exclusive, by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().add(offset), len) }
+    /// The first byte of the mapping, which lives as long as `self`.
+    pub fn base(&self) -> *mut u8 {
+        self.0.as_mut_ptr()
     }
 
-    /// Bytes of the file, to read.
-    ///
-    /// # Safety
-    /// Nobody writes them while the slice lives, in any process.
-    ///
-    /// # Panics
-    /// When they do not lie in the file: a bug of the caller.
-    #[inline]
-    pub unsafe fn bytes(&self, offset: usize, len: usize) -> &[u8] {
-        assert!(offset + len <= self.0.len(), "no {len} bytes at {offset}");
-        // SAFETY: inside the mapping, by the assertion; not written, by this function's contract.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(offset), len) }
+    /// Bytes of the file.
+    pub fn len_bytes(&self) -> usize {
+        self.0.len()
     }
 }

@@ -25,7 +25,7 @@ const WARM_MESSAGES: u64 = 10;
 /// How long the sleep without messages is measured.
 const IDLE_NS: u64 = 300_000_000;
 
-/// Sends a message every millisecond.
+/// Sends a message every millisecond, none before the last one was received.
 pub fn rouse<P: Peer>(task: &Task) -> Result<Report, String> {
     let (shape, place) = (&task.shape, place(task, 0)?);
     let board = Board::open(place)?;
@@ -38,6 +38,10 @@ pub fn rouse<P: Peer>(task: &Task) -> Result<Report, String> {
     let messages = (task.duration_ns / GAP_NS).max(2 * WARM_MESSAGES);
     for number in 0..messages {
         sleep_until(now_ns() + GAP_NS);
+        // ORDERING: acquire, pairs with the release store in `sleep`: that message is done with.
+        while board.word(Word::Received).load(Ordering::Acquire) < number {
+            sleep_until(now_ns() + GAP_NS);
+        }
         // ORDERING: relaxed; the message itself orders it before the consumer's look.
         board.word(Word::SentNs).store(now_ns(), Ordering::Relaxed);
         tx.send(1, |_, payload| pattern::fill(payload, pattern::first_word(0, number)))?;
@@ -70,6 +74,8 @@ pub fn sleep<P: Peer>(task: &Task) -> Result<Report, String> {
         }
         checker.verdict()?;
         number += 1;
+        // ORDERING: release, pairs with the acquire load in `rouse`.
+        board.word(Word::Received).store(number, Ordering::Release);
     }
     let idle_share = idle_share::<P>(&mut rx)?;
     let mut report = Report { probes_ns: stage.finished()?, ..Report::default() };
