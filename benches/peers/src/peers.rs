@@ -1,18 +1,28 @@
 //! The list of everything that can be measured. A peer is a file in `peers/` and a line here.
 
+mod absent;
+#[cfg(feature = "aeron")]
+pub mod aeron;
 pub mod busway;
-mod bytes;
 mod by_size;
+mod bytes;
 pub mod disruptor_mp;
+#[cfg(feature = "iceoryx2")]
+pub mod iceoryx2;
 pub mod limit;
 pub mod pipe;
 pub mod posix_mq;
-pub mod unix_datagram;
-pub mod unix_stream;
 pub mod ringfire;
 mod rings;
 pub mod shaq;
 mod shm;
+pub mod unix_datagram;
+pub mod unix_stream;
+
+#[cfg(not(feature = "aeron"))]
+absent::absent!(aeron, "aeron": Aeron = "aeron", Aeron64M = "aeron:64M");
+#[cfg(not(feature = "iceoryx2"))]
+absent::absent!(iceoryx2, "iceoryx2": Iceoryx2 = "iceoryx2");
 
 /// Calls a macro with the types of all peers that this build has, in the order of the tables.
 #[macro_export]
@@ -32,6 +42,9 @@ macro_rules! each_peer {
             $crate::peers::shaq::Spsc,
             $crate::peers::shaq::Broadcast,
             $crate::peers::shaq::Mpmc,
+            $crate::peers::iceoryx2::Iceoryx2,
+            $crate::peers::aeron::Aeron,
+            $crate::peers::aeron::Aeron64M,
             $crate::peers::pipe::Pipe,
             $crate::peers::unix_stream::Stream,
             $crate::peers::unix_datagram::Datagram,

@@ -34,10 +34,14 @@ impl Drop for Sweep {
     fn drop(&mut self) {
         let Ok(entries) = fs::read_dir(DIRECTORY) else { return };
         for entry in entries.flatten() {
-            if !self.tag.is_empty() && entry.file_name().to_string_lossy().contains(&self.tag) {
-                // Whoever made it may have removed it meanwhile.
-                let _ = fs::remove_file(entry.path());
+            if self.tag.is_empty() || !entry.file_name().to_string_lossy().contains(&self.tag) {
+                continue;
             }
+            // Whoever made it may have removed it meanwhile.
+            let _ = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(entry.path()),
+                _ => fs::remove_file(entry.path()),
+            };
         }
     }
 }
