@@ -1,4 +1,4 @@
-//! Which processor an end runs on. Reference: sched_setaffinity(2).
+//! Which processor an end runs on. Reference: `sched_setaffinity(2)`.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 

@@ -13,11 +13,13 @@ const LINE: usize = 128;
 /// Producers that the board has room for.
 pub const PRODUCERS_MAX: usize = 256;
 
-/// How often a waiting end looks at a barrier.
-const LOOK: Duration = Duration::from_micros(50);
+/// The first and the longest sleep between two looks at a barrier: those who wait for a probe shall
+/// not disturb it.
+const LOOK_FIRST: Duration = Duration::from_micros(50);
+const LOOK_LONGEST: Duration = Duration::from_millis(2);
 
 /// How long an end waits for the others at a barrier.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The words by their place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,12 +107,16 @@ impl Board {
         // ORDERING: acquire and release, pairs with itself and the load below: what was done before
         // the barrier in any process is visible behind it in all.
         let mut came = word.fetch_add(1, Ordering::AcqRel) + 1;
+        let mut look = LOOK_FIRST;
         let deadline = std::time::Instant::now() + PATIENCE;
         while came < ends as u64 {
             if std::time::Instant::now() > deadline {
-                return Err(format!("{came} of {ends} ends came to {barrier:?} within {PATIENCE:?}"));
+                return Err(format!(
+                    "{came} of {ends} ends came to {barrier:?} within {PATIENCE:?}"
+                ));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(look);
+            look = (2 * look).min(LOOK_LONGEST);
             // ORDERING: acquire, pairs with the fetch_add above.
             came = word.load(Ordering::Acquire);
         }

@@ -1,7 +1,7 @@
 //! Time: `CLOCK_MONOTONIC`, which is the same in every process, and waiting for a moment of it.
 //!
 //! Reading it takes some 20 ns by the vDSO; on latencies it is part of both ends' figures, for all
-//! peers alike. Reference: clock_nanosleep(2).
+//! peers alike. Reference: `clock_nanosleep(2)`.
 
 use std::num::NonZeroU64;
 

@@ -4,9 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A figure. Times are in nanoseconds, sizes in bytes, shares between 0 and 1.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
     /// Received by the slowest consumer.
@@ -111,12 +109,7 @@ impl Unit {
             }
             Self::Bytes => scaled(
                 value,
-                &[
-                    (1_073_741_824.0, " GiB"),
-                    (1_048_576.0, " MiB"),
-                    (1024.0, " KiB"),
-                    (1.0, " B"),
-                ],
+                &[(1_073_741_824.0, " GiB"), (1_048_576.0, " MiB"), (1024.0, " KiB"), (1.0, " B")],
             ),
             Self::Share => format!("{:.2} %", value * 100.0),
         }

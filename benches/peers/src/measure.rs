@@ -12,7 +12,7 @@ use crate::plan::{Plan, Report, Role, Task};
 use crate::registry::Entry;
 
 /// How long a sample may take beyond the time for which messages are sent.
-const GRACE: Duration = Duration::from_secs(60);
+const GRACE: Duration = Duration::from_secs(40);
 
 /// Places that [`Kind::Attach`] makes and attaches in.
 const ATTACH_PLACES: usize = 9;

@@ -121,7 +121,8 @@ impl Checker {
     #[cold]
     fn blame_payload(&mut self, payload: &[u8]) {
         let (number, len, want) = (self.received - 1, payload.len(), self.payload_bytes);
-        let start: Vec<String> = payload.iter().take(WORD).map(|byte| format!("{byte:02x}")).collect();
+        let start: Vec<String> =
+            payload.iter().take(WORD).map(|byte| format!("{byte:02x}")).collect();
         self.wrong.get_or_insert_with(|| {
             format!(
                 "wrong payload: message {number} has {len} bytes, {want} were sent, and starts with {}",

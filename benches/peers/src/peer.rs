@@ -92,6 +92,10 @@ pub trait Peer: Sized {
     /// The ends have to be threads of one process; `prepare`, `tx` and `rx` are then called there.
     const THREADS: bool = false;
 
+    /// Messages that may be sent before the first is received, where something other than the
+    /// shape's ring bounds that.
+    const IN_FLIGHT_MAX: usize = usize::MAX;
+
     /// The sending end.
     type Tx: Tx;
     /// The receiving end.

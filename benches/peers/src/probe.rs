@@ -26,7 +26,7 @@ const GOODBYE: u64 = u64::MAX;
 
 /// Calls: returns nanoseconds of the median round trip.
 pub fn call(board: &Board) -> f64 {
-    let (ping, pong) = (board.word(Word::Ping), board.word(Word::Pong));
+    let (there, back) = (board.word(Word::Ping), board.word(Word::Pong));
     let mut groups = Vec::with_capacity(GROUPS_MAX);
     let (begin_ns, mut trip) = (now_ns(), 0);
     let mut last_ns = begin_ns;
@@ -35,16 +35,16 @@ pub fn call(board: &Board) -> f64 {
             trip += 1;
             // ORDERING: release and acquire on both words, as a ring's ends do; nothing else is
             // made visible.
-            ping.store(trip, Ordering::Release);
-            spin_until(|| pong.load(Ordering::Acquire) == trip);
+            there.store(trip, Ordering::Release);
+            spin_until(|| back.load(Ordering::Acquire) == trip);
         }
         let now_ns = now_ns();
         groups.push(now_ns - last_ns);
         last_ns = now_ns;
     }
     // ORDERING: as above. The answerer sets `Pong` back to 0 for the next probe.
-    ping.store(GOODBYE, Ordering::Release);
-    spin_until(|| pong.load(Ordering::Acquire) == 0);
+    there.store(GOODBYE, Ordering::Release);
+    spin_until(|| back.load(Ordering::Acquire) == 0);
     groups.sort_unstable();
     let median = groups.get(groups.len() / 2).copied().unwrap_or(0);
     to_f64(median) / to_f64(TRIPS_PER_GROUP)
@@ -52,18 +52,18 @@ pub fn call(board: &Board) -> f64 {
 
 /// Answers until the caller says goodbye.
 pub fn answer(board: &Board) {
-    let (ping, pong) = (board.word(Word::Ping), board.word(Word::Pong));
+    let (there, back) = (board.word(Word::Ping), board.word(Word::Pong));
     let mut seen = 0;
     loop {
         // ORDERING: as in `call`.
-        spin_until(|| ping.load(Ordering::Acquire) != seen);
-        seen = ping.load(Ordering::Acquire);
+        spin_until(|| there.load(Ordering::Acquire) != seen);
+        seen = there.load(Ordering::Acquire);
         if seen == GOODBYE {
-            ping.store(0, Ordering::Release);
-            pong.store(0, Ordering::Release);
+            there.store(0, Ordering::Release);
+            back.store(0, Ordering::Release);
             return;
         }
-        pong.store(seen, Ordering::Release);
+        back.store(seen, Ordering::Release);
     }
 }
 

@@ -7,6 +7,9 @@ use std::path::Path;
 use crate::peer::{Peer, Shape};
 use crate::plan::{Report, Task};
 
+/// Makes what the ends share; what is returned cleans up when dropped.
+pub type Prepare = fn(&Shape, &Path) -> Result<Box<dyn Any>, String>;
+
 /// A peer that this build has.
 #[derive(Clone, Copy)]
 pub struct Entry {
@@ -18,8 +21,8 @@ pub struct Entry {
     pub threads: bool,
     /// As [`Peer::supports`].
     pub supports: fn(&Shape) -> Result<(), String>,
-    /// As [`Peer::prepare`]; what is returned cleans up when dropped.
-    pub prepare: fn(&Shape, &Path) -> Result<Box<dyn Any>, String>,
+    /// As [`Peer::prepare`].
+    pub prepare: Prepare,
     /// As [`Peer::sweep`].
     pub sweep: fn(&Path),
     /// What a worker does.

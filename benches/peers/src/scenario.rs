@@ -121,12 +121,10 @@ impl Scenario {
                 .iter()
                 .map(|&payload| rtt(extent, payload, Wait::Spin))
                 .collect(),
-            Self::Paced => {
-                list(&[100_000], &[1000, 100_000, 1_000_000])
-                    .iter()
-                    .map(|&rate| paced(extent, rate as u64))
-                    .collect()
-            }
+            Self::Paced => list(&[100_000], &[1000, 100_000, 1_000_000])
+                .iter()
+                .map(|&rate| paced(extent, rate as u64))
+                .collect(),
             Self::Wake => vec![wake(extent), rtt(extent, PAYLOAD_BYTES, Wait::Park)],
             Self::Lossy => list(&[1], &[1, 64]).iter().map(|&batch| lossy(extent, batch)).collect(),
             Self::Attach => vec![attach(extent)],
@@ -160,13 +158,9 @@ impl Kind {
             Self::Echo | Self::Paced { .. } => {
                 &[Figure::P50Ns, Figure::P99Ns, Figure::P999Ns, Figure::MaxNs]
             }
-            Self::Wake => &[
-                Figure::P50Ns,
-                Figure::P99Ns,
-                Figure::P999Ns,
-                Figure::MaxNs,
-                Figure::IdleCpuShare,
-            ],
+            Self::Wake => {
+                &[Figure::P50Ns, Figure::P99Ns, Figure::P999Ns, Figure::MaxNs, Figure::IdleCpuShare]
+            }
             Self::Attach => &[
                 Figure::FirstMessageNs,
                 Figure::CreateNs,
@@ -226,7 +220,7 @@ fn fan_in(extent: &Extent, producers: usize, order: Order) -> Case {
 
 fn fan_out(extent: &Extent, consumers: usize) -> Case {
     let shape = Shape { consumers, ..plain(extent, PAYLOAD_BYTES) };
-    stream(extent, format!("{consumers} consumers"), shape)
+    stream(extent, format!("to {consumers}"), shape)
 }
 
 fn lockstep(extent: &Extent, payload_bytes: usize, wait: Wait) -> Shape {
@@ -237,7 +231,7 @@ fn lockstep(extent: &Extent, payload_bytes: usize, wait: Wait) -> Shape {
 fn rtt(extent: &Extent, payload_bytes: usize, wait: Wait) -> Case {
     let name = match wait {
         Wait::Spin => format!("{payload_bytes} B there and back"),
-        Wait::Park => format!("{payload_bytes} B there and back, both ends asleep"),
+        Wait::Park => format!("{payload_bytes} B there and back, blocking receive at both ends"),
     };
     let shape = lockstep(extent, payload_bytes, wait);
     Case { name, shape, kind: Kind::Echo, duration_ns: extent.duration_ns }
@@ -270,14 +264,14 @@ fn attach(extent: &Extent) -> Case {
 fn poll_cost(extent: &Extent, lanes: usize) -> Case {
     let capacity_bytes = extent.capacity_bytes.unwrap_or(LOCKSTEP_CAPACITY_BYTES);
     let idle_producers = lanes - 1;
-    let shape = Shape { idle_producers, capacity_bytes, ..plain(extent, PAYLOAD_BYTES) };
-    let name = format!("poll, {lanes} lanes of which one is busy, one thread");
+    let shape = Shape { capacity_bytes, idle_producers, ..plain(extent, PAYLOAD_BYTES) };
+    let name = format!("poll, 1 of {lanes} busy, one thread");
     Case { name, shape, kind: Kind::PollCost, duration_ns: extent.duration_ns }
 }
 
 fn publish_cost(extent: &Extent, consumers: usize) -> Case {
     let shape = Shape { consumers, ..plain(extent, PAYLOAD_BYTES) };
-    let name = format!("send, {consumers} consumers, one thread");
+    let name = format!("send to {consumers}, one thread");
     Case { name, shape, kind: Kind::PublishCost, duration_ns: extent.duration_ns }
 }
 

@@ -22,7 +22,7 @@ impl Map {
         let file = file.map_err(|error| format!("creating {}: {error}", path.display()))?;
         rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len_bytes as u64)
             .map_err(|error| format!("{len_bytes} bytes for {}: {error}", path.display()))?;
-        Self::map(&file, path)
+        Self::of(&file, path)
     }
 
     /// Maps a file that exists.
@@ -32,10 +32,10 @@ impl Map {
     pub fn open(path: &Path) -> Result<Self, String> {
         let file = OpenOptions::new().read(true).write(true).open(path);
         let file = file.map_err(|error| format!("opening {}: {error}", path.display()))?;
-        Self::map(&file, path)
+        Self::of(&file, path)
     }
 
-    fn map(file: &std::fs::File, path: &Path) -> Result<Self, String> {
+    fn of(file: &std::fs::File, path: &Path) -> Result<Self, String> {
         let map = MmapOptions::new().populate().map_raw(file);
         map.map(Self).map_err(|error| format!("mapping {}: {error}", path.display()))
     }

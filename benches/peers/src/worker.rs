@@ -1,7 +1,7 @@
 //! A worker process: reads its plan on stdin, does it, and says on stdout what it measured.
 //!
 //! It never outlives its parent: the kernel kills it when the parent dies, by whatever cause.
-//! Reference: PR_SET_PDEATHSIG(2const).
+//! Reference: `PR_SET_PDEATHSIG(2const)`.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -51,9 +51,9 @@ fn work_in_threads(plan: &Plan, entry: Entry) -> Outcome {
     std::thread::scope(|scope| {
         let threads: Vec<_> =
             plan.tasks.iter().map(|task| scope.spawn(move || (entry.work)(task))).collect();
-        let joined = threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|_| Err(String::from("a thread panicked")))
-        });
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(String::from("a thread panicked"))));
         joined.collect::<Result<Vec<Report>, String>>()
     })
 }

@@ -101,8 +101,7 @@ pub fn wait_for_input<'a>(
     files: impl Iterator<Item = &'a OwnedFd>,
     timeout: Duration,
 ) -> Result<(), String> {
-    let mut waited: Vec<PollFd<'_>> =
-        files.map(|file| PollFd::new(file, PollFlags::IN)).collect();
+    let mut waited: Vec<PollFd<'_>> = files.map(|file| PollFd::new(file, PollFlags::IN)).collect();
     let timeout = Timespec {
         tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(timeout.subsec_nanos()),

@@ -1,4 +1,4 @@
-//! POSIX message queues: one for each consumer. Reference: mq_overview(7).
+//! POSIX message queues: one for each consumer. Reference: `mq_overview(7)`.
 //!
 //! The queue has as many messages as the ring would have, where the limits of the system allow it,
 //! and 10 elsewhere, which is what an ordinary user gets.
@@ -14,10 +14,10 @@ use std::time::Duration;
 use super::bytes::wait_for_input;
 use crate::peer::{Backoff, Order, Peer, Rx, Shape, Tx, need, tag};
 
-/// What every user may have: the default of /proc/sys/fs/mqueue/msg_max.
+/// What every user may have: the default of `/proc/sys/fs/mqueue/msg_max`.
 const MESSAGES_LEAST: usize = 10;
 
-/// The default of /proc/sys/fs/mqueue/msgsize_max, in bytes.
+/// The default of `/proc/sys/fs/mqueue/msgsize_max`, in bytes.
 const MESSAGE_BYTES_MAX: usize = 8192;
 
 /// The kernel's own limit of messages in a queue.
@@ -50,6 +50,7 @@ impl Peer for Queues {
     const NAME: &'static str = "posix-mq";
     const ABOUT: &'static str =
         "a message queue per consumer, non-blocking; as long as the system's limits allow";
+    const IN_FLIGHT_MAX: usize = MESSAGES_LEAST;
     type Tx = QueueTx;
     type Rx = QueueRx;
 

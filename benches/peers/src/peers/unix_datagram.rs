@@ -17,6 +17,9 @@ use crate::peer::{Backoff, Order, Peer, Rx, Shape, Tx, need};
 /// Datagrams that one system call takes or brings at most.
 const MESSAGES_PER_CALL: usize = 256;
 
+/// The default of `net.unix.max_dgram_qlen`: a socket's queue, in messages.
+const QUEUE_MESSAGES: usize = 10;
+
 /// The sockets' names; the place removes them.
 pub struct Datagram;
 
@@ -28,6 +31,7 @@ impl Peer for Datagram {
     const NAME: &'static str = "unix-datagram";
     const ABOUT: &'static str =
         "SOCK_DGRAM per consumer, sendmmsg and recvmmsg; queue of net.unix.max_dgram_qlen messages";
+    const IN_FLIGHT_MAX: usize = QUEUE_MESSAGES;
     type Tx = DatagramTx;
     type Rx = DatagramRx;
 
@@ -116,8 +120,7 @@ impl Messages {
         let count = libc::c_uint::try_from(headers.len()).unwrap_or(0);
         let (first, no_timeout) = (headers.as_mut_ptr(), std::ptr::null_mut());
         // SAFETY: so many headers, each with one part that lies in `buffer`; all live meanwhile.
-        let received =
-            unsafe { libc::recvmmsg(socket.as_raw_fd(), first, count, 0, no_timeout) };
+        let received = unsafe { libc::recvmmsg(socket.as_raw_fd(), first, count, 0, no_timeout) };
         usize::try_from(received).map_err(|_| io::Error::last_os_error())
     }
 }

@@ -70,8 +70,7 @@ fn chart(scenario: &str, measured: &Measured) -> Chart {
         .filter_map(|row| {
             let (figure, summary) = (figure?, row.summary.as_ref()?);
             let value = summary.figures.get(&figure)?.median;
-            let mark =
-                if summary.distance == crate::stats::Distance::Usual { "" } else { "*" };
+            let mark = if summary.distance == crate::stats::Distance::Usual { "" } else { "*" };
             Some(Bar {
                 name: format!("{}{mark}", row.peer),
                 value,

@@ -53,10 +53,8 @@ fn table(measured: &Measured) -> String {
 /// Best first, then those that failed, then those that were left out.
 fn order(one: &Row, other: &Row, figure: Option<Figure>) -> std::cmp::Ordering {
     let rank = |row: &Row| {
-        let value = row
-            .summary
-            .as_ref()
-            .and_then(|summary| Some(summary.figures.get(&figure?)?.median));
+        let value =
+            row.summary.as_ref().and_then(|summary| Some(summary.figures.get(&figure?)?.median));
         match value {
             Some(value) if figure.is_some_and(Figure::more_is_better) => (0, -value),
             Some(value) => (0, value),
@@ -88,7 +86,7 @@ fn line(row: &Row, figures: &[Figure]) -> (Vec<String>, String) {
         if index == 0 {
             cells.push(cell(spread.map(|spread| spread.min)));
             cells.push(cell(spread.map(|spread| spread.max)));
-            cells.push(summary.ratio.map_or_else(|| String::from("-"), |ratio| ratio_text(ratio)));
+            cells.push(summary.ratio.map_or_else(|| String::from("-"), ratio_text));
         }
     }
     let probe = summary.probe_ns.map(|probe_ns| format!("{probe_ns:.0} ns"));

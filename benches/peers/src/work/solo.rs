@@ -68,14 +68,17 @@ fn attach_once<P: Peer>(shape: &Shape, place: &Path) -> Result<[(Figure, u64); 6
 
 /// Polls until `messages` have come in all.
 fn receive(rx: &mut impl Rx, checker: &mut Checker, messages: u64) -> Result<(), String> {
-    let begin_ns = now_ns();
+    let mut since_ns = None;
     while checker.received() < messages {
         let count = rx.poll(MESSAGES_PER_ROUND, |payload| {
             checker.take(payload);
         })?;
         checker.verdict()?;
-        if count == 0 && now_ns() - begin_ns > FIRST_MESSAGE_NS {
-            return Err(format!("{} of {messages} messages came", checker.received()));
+        if count == 0 {
+            let now_ns = now_ns();
+            if now_ns - *since_ns.get_or_insert(now_ns) > FIRST_MESSAGE_NS {
+                return Err(format!("{} of {messages} messages came", checker.received()));
+            }
         }
     }
     Ok(())
@@ -114,10 +117,7 @@ pub fn poll_cost<P: Peer>(task: &Task) -> Result<Report, String> {
 }
 
 /// The mean time of a step that is repeated for about `duration_ns`.
-fn cost_ns(
-    duration_ns: u64,
-    mut step: impl FnMut() -> Result<(), String>,
-) -> Result<f64, String> {
+fn cost_ns(duration_ns: u64, mut step: impl FnMut() -> Result<(), String>) -> Result<f64, String> {
     let begin_ns = now_ns();
     let mut steps = 0;
     loop {
@@ -148,7 +148,7 @@ pub fn publish_cost<P: Peer>(task: &Task) -> Result<Report, String> {
     tx.begin()?;
     // Half of what the smallest ring holds with the greatest header that a peer may have.
     let room = shape.capacity_bytes / (shape.payload_bytes + 128) / 2;
-    let round = room.clamp(1, MESSAGES_PER_ROUND) as u64;
+    let round = room.clamp(1, MESSAGES_PER_ROUND.min(P::IN_FLIGHT_MAX)) as u64;
     let (mut number, mut sending_ns) = (0, 0);
     let begin_ns = now_ns();
     while now_ns() - begin_ns < task.duration_ns {
@@ -168,7 +168,7 @@ pub fn publish_cost<P: Peer>(task: &Task) -> Result<Report, String> {
     Ok(report)
 }
 
-/// The shared memory that this process maps. Reference: proc_pid_smaps(5).
+/// The shared memory that this process maps. Reference: `proc_pid_smaps(5)`.
 struct Memory {
     mapped_bytes: u64,
     resident_bytes: u64,

@@ -115,9 +115,7 @@ impl LaneTx {
             let slot = self.ring.slot(self.position + index as u64);
             // SAFETY: a slot of the mapping, and nobody reads or writes it: this is the only
             // writer, and `limit` keeps it off what a reader has not read.
-            let payload = unsafe {
-                std::slice::from_raw_parts_mut(slot, self.ring.payload_bytes)
-            };
+            let payload = unsafe { std::slice::from_raw_parts_mut(slot, self.ring.payload_bytes) };
             fill(index, payload);
         }
         self.position += count as u64;
@@ -134,8 +132,8 @@ impl LaneTx {
     fn look_for_room(&mut self, count: u64) {
         // ORDERING: acquire, pairs with the release store in `LaneRx::give_back`: the reader's
         // loads from the slots are over.
-        let cursors = (0..self.ring.cursors)
-            .map(|reader| self.ring.cursor(reader).load(Ordering::Acquire));
+        let cursors =
+            (0..self.ring.cursors).map(|reader| self.ring.cursor(reader).load(Ordering::Acquire));
         self.limit = cursors.min().unwrap_or(self.position) + self.ring.slots;
         if self.position + count > self.limit {
             self.backoff.pause();
