@@ -98,6 +98,12 @@ impl Board {
         self.0.word((Word::Totals as usize + producer) * LINE)
     }
 
+    /// Comes to this barrier and goes on at once: for those whom the others wait for.
+    pub fn pass(&self, barrier: Word) {
+        // ORDERING: as in `meet`.
+        self.word(barrier).fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Waits until all `ends` have come to this barrier.
     ///
     /// # Errors

@@ -46,11 +46,30 @@ fn table(measured: &Measured) -> String {
     }
     head.extend(["PROBE", "N"].map(String::from));
     let mut lines = vec![(head, String::new())];
-    lines.extend(rows.into_iter().map(|row| line(row, figures)));
-    align(&lines)
+    let taking_part = rows.iter().filter(|row| row.left_out.is_none());
+    lines.extend(taking_part.map(|row| line(row, figures)));
+    align(&lines) + &left_out(&rows)
 }
 
-/// Best first, then those that failed, then those that were left out.
+/// Who is left out and why, peers with the same reason together.
+fn left_out(rows: &[&Row]) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        let Some(why) = row.left_out.as_deref() else {
+            continue;
+        };
+        match reasons.iter_mut().find(|(reason, _)| *reason == why) {
+            Some((_, peers)) => peers.push(row.peer),
+            None => reasons.push((why, vec![row.peer])),
+        }
+    }
+    let lines = reasons
+        .into_iter()
+        .map(|(reason, peers)| format!("{GAP}left out: {} ({reason})\n", peers.join(", ")));
+    lines.collect()
+}
+
+/// Best first, then those without a figure.
 fn order(one: &Row, other: &Row, figure: Option<Figure>) -> std::cmp::Ordering {
     let rank = |row: &Row| {
         let value =
@@ -58,8 +77,7 @@ fn order(one: &Row, other: &Row, figure: Option<Figure>) -> std::cmp::Ordering {
         match value {
             Some(value) if figure.is_some_and(Figure::more_is_better) => (0, -value),
             Some(value) => (0, value),
-            None if row.left_out.is_none() => (1, 0.0),
-            None => (2, 0.0),
+            None => (1, 0.0),
         }
     };
     let (one, other) = (rank(one), rank(other));
@@ -69,11 +87,7 @@ fn order(one: &Row, other: &Row, figure: Option<Figure>) -> std::cmp::Ordering {
 /// The cells of a peer, and what is said after them.
 fn line(row: &Row, figures: &[Figure]) -> (Vec<String>, String) {
     let Some(summary) = &row.summary else {
-        let why = match &row.left_out {
-            Some(reason) => format!("left out: {reason}"),
-            None => failure(row),
-        };
-        return (vec![row.peer.to_owned()], why);
+        return (vec![row.peer.to_owned()], failure(row));
     };
     let mark = if is_marked(summary) { "*" } else { "" };
     let mut cells = vec![format!("{}{mark}", row.peer)];
@@ -142,9 +156,9 @@ mod tests {
         let lines = [
             (cells(&["PEER", "RATE"]), String::new()),
             (cells(&["a", "12.3 M"]), String::new()),
-            (cells(&["longer"]), String::from("left out: why")),
+            (cells(&["longer"]), String::from("FAILED: why")),
         ];
         let text = align(&lines);
-        assert_eq!(text, "  PEER      RATE\n  a       12.3 M\n  longer  left out: why\n");
+        assert_eq!(text, "  PEER      RATE\n  a       12.3 M\n  longer  FAILED: why\n");
     }
 }

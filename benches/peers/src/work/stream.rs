@@ -1,7 +1,7 @@
 //! Producers flat out, consumers as fast as they can (or, on a lossy peer, slower).
 
 use super::{PATIENCE_NS, Part, Stage, place};
-use crate::board::{Board, Totals};
+use crate::board::{Board, Totals, Word};
 use crate::clock::now_ns;
 use crate::figure::Figure;
 use crate::pattern::{self, Checker};
@@ -42,6 +42,8 @@ pub fn send<P: Peer>(task: &Task, index: usize) -> Result<Report, String> {
         tx.begin()?;
     }
     stage.begun()?;
+    // Consumers look at an empty ring first, whoever leaves the last barrier first.
+    board.meet(Word::Started, task.ends)?;
     let begin_ns = now_ns();
     let sent = send_until(&mut tx, shape, index, begin_ns + task.duration_ns)?;
     let elapsed_ns = now_ns() - begin_ns;
@@ -90,6 +92,7 @@ pub fn receive<P: Peer>(task: &Task, reader: Reader) -> Result<Report, String> {
     stage.tx_attached()?;
     rx.begin()?;
     stage.begun()?;
+    board.pass(Word::Started);
     let received = receive_all(&mut rx, &board, task, reader)?;
     let mut report = Report { probes_ns: stage.finished()?, ..Report::default() };
     let rate = per_second(received.counted, received.elapsed_ns)?;
