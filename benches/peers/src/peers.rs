@@ -9,6 +9,8 @@ mod bytes;
 pub mod disruptor_mp;
 #[cfg(feature = "iceoryx2")]
 pub mod iceoryx2;
+pub mod inside;
+pub mod ipc_channel;
 pub mod limit;
 pub mod pipe;
 pub mod posix_mq;
@@ -16,13 +18,21 @@ pub mod ringfire;
 mod rings;
 pub mod shaq;
 mod shm;
+#[cfg(feature = "tachyon")]
+pub mod tachyon;
 pub mod unix_datagram;
 pub mod unix_stream;
+#[cfg(feature = "zmq")]
+pub mod zmq;
 
 #[cfg(not(feature = "aeron"))]
 absent::absent!(aeron, "aeron": Aeron = "aeron", Aeron64M = "aeron:64M");
 #[cfg(not(feature = "iceoryx2"))]
 absent::absent!(iceoryx2, "iceoryx2": Iceoryx2 = "iceoryx2");
+#[cfg(not(feature = "tachyon"))]
+absent::absent!(tachyon, "tachyon": Tachyon = "tachyon-ipc");
+#[cfg(not(feature = "zmq"))]
+absent::absent!(zmq, "zmq": Zmq = "zeromq");
 
 /// Calls a macro with the types of all peers that this build has, in the order of the tables.
 #[macro_export]
@@ -45,6 +55,12 @@ macro_rules! each_peer {
             $crate::peers::iceoryx2::Iceoryx2,
             $crate::peers::aeron::Aeron,
             $crate::peers::aeron::Aeron64M,
+            $crate::peers::tachyon::Tachyon,
+            $crate::peers::zmq::Zmq,
+            $crate::peers::ipc_channel::IpcChannel,
+            $crate::peers::inside::Rtrb,
+            $crate::peers::inside::Disruptor,
+            $crate::peers::inside::ArrayQueues,
             $crate::peers::pipe::Pipe,
             $crate::peers::unix_stream::Stream,
             $crate::peers::unix_datagram::Datagram,

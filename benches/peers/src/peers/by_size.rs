@@ -143,4 +143,20 @@ macro_rules! by_size_rx {
     };
 }
 
-pub(super) use {by_size, by_size_rx, by_size_tx};
+/// Calls a function of the shape's size: `make_by_size!(shape, make(shape, place))?`.
+macro_rules! make_by_size {
+    ($shape:expr, $make:ident($($argument:expr),*)) => {
+        match $shape.payload_bytes / 8 {
+            1 => Ok($make::<1>($($argument),*)),
+            2 => Ok($make::<2>($($argument),*)),
+            6 => Ok($make::<6>($($argument),*)),
+            8 => Ok($make::<8>($($argument),*)),
+            32 => Ok($make::<32>($($argument),*)),
+            128 => Ok($make::<128>($($argument),*)),
+            512 => Ok($make::<512>($($argument),*)),
+            _ => Err($crate::peers::by_size::unknown_size($shape)),
+        }
+    };
+}
+
+pub(super) use {by_size, by_size_rx, by_size_tx, make_by_size};

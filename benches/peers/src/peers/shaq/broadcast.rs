@@ -7,7 +7,7 @@ use shaq::broadcast::{Broadcast as Queue, BroadcastConfig, Consumer, Producer, P
 
 use super::{at_least_one, file, payload};
 use crate::peer::{Backoff, Order, Peer, Rx, Shape, Tx, need};
-use crate::peers::by_size::{Attach, Message, SIZES_BYTES, by_size_rx, by_size_tx, need_size};
+use crate::peers::by_size::{Attach, Message, by_size_rx, by_size_tx, make_by_size, need_size};
 use crate::peers::shm;
 
 /// The queue of a measurement.
@@ -29,7 +29,7 @@ impl Peer for Broadcast {
 
     fn prepare(shape: &Shape, place: &Path) -> Result<Self, String> {
         let sweep = shm::Sweep::new(place);
-        create(shape, place)?;
+        make_by_size!(shape, create(shape, place))??;
         Ok(Self { _sweep: sweep })
     }
 
@@ -42,20 +42,7 @@ impl Peer for Broadcast {
     }
 }
 
-fn create(shape: &Shape, place: &Path) -> Result<(), String> {
-    match shape.payload_bytes / 8 {
-        1 => create_sized::<1>(shape, place),
-        2 => create_sized::<2>(shape, place),
-        6 => create_sized::<6>(shape, place),
-        8 => create_sized::<8>(shape, place),
-        32 => create_sized::<32>(shape, place),
-        128 => create_sized::<128>(shape, place),
-        512 => create_sized::<512>(shape, place),
-        _ => Err(format!("a payload of {} bytes is not in {SIZES_BYTES:?}", shape.payload_bytes)),
-    }
-}
-
-fn create_sized<const WORDS: usize>(shape: &Shape, place: &Path) -> Result<(), String> {
+fn create<const WORDS: usize>(shape: &Shape, place: &Path) -> Result<(), String> {
     let config = BroadcastConfig {
         capacity: shape.slots(size_of::<Message<WORDS>>()),
         producer_slots: shape.seats(),
