@@ -12,7 +12,7 @@ use crate::janitor::{self, Janitor};
 use crate::registry::{self, Entry};
 use crate::report::{self, About, Document, Machine};
 use crate::run::{self, Outcome};
-use crate::scenario::{Extent, Scenario};
+use crate::scenario::{Extent, POLL_MAX, Scenario};
 use crate::worker;
 
 /// How long messages are sent in each sample, without and with `--quick`.
@@ -84,6 +84,9 @@ struct Options {
     /// Milliseconds that messages are sent in each sample [default: 300; 60 with --quick]
     #[arg(long, value_name = "MS")]
     duration_ms: Option<u64>,
+    /// Messages that a consumer takes at a time at most [default: 256]
+    #[arg(long, value_name = "N")]
+    poll: Option<usize>,
     /// KiB of each ring, for all peers alike [default: 1024; 64 for round trips]
     #[arg(long, value_name = "KIB")]
     capacity_kib: Option<usize>,
@@ -185,6 +188,7 @@ fn extent(options: &Options) -> Result<Extent, String> {
     Ok(Extent {
         duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         quick: options.quick,
+        poll_max: options.poll.unwrap_or(POLL_MAX).max(1),
         capacity_bytes: options.capacity_kib.map(|kib| kib << 10),
         shm_bytes: shm.f_bavail.saturating_mul(shm.f_frsize),
     })

@@ -11,7 +11,7 @@ use crate::place::Place;
 use crate::plan::{Plan, Report, Role, Task};
 use crate::registry::Entry;
 
-/// How long a sample may take beyond the time for which messages are sent.
+/// How long a sample may take beyond the time for which messages are counted.
 const GRACE: Duration = Duration::from_secs(40);
 
 /// Places that [`Kind::Attach`] makes and attaches in.

@@ -4,8 +4,8 @@ use crate::figure::Figure;
 use crate::measure::{Case, Kind};
 use crate::peer::{Order, Shape, Wait};
 
-/// Messages that a consumer takes at a time at most.
-const POLL_MAX: usize = 256;
+/// Messages that a consumer takes at a time at most, unless said otherwise.
+pub const POLL_MAX: usize = 256;
 
 /// The payload of all scenarios that do not vary it, in bytes.
 const PAYLOAD_BYTES: usize = 48;
@@ -15,6 +15,9 @@ const CAPACITY_BYTES: usize = 1 << 20;
 
 /// The rings of lockstep cases, where one message is under way: small enough to attach quickly.
 const LOCKSTEP_CAPACITY_BYTES: usize = 1 << 16;
+
+/// Messages a batch where the ring's size is varied.
+const RING_SIZE_BATCH: usize = 64;
 
 /// How long the slow reader of `lossy` is busy after each poll, in nanoseconds, and how many
 /// messages it takes at a time: 3.2 M a second at most.
@@ -43,6 +46,8 @@ pub struct Extent {
     pub duration_ns: u64,
     /// Fewer cases.
     pub quick: bool,
+    /// Messages that a consumer takes at a time at most.
+    pub poll_max: usize,
     /// Bytes of each ring, where the scenario does not vary it.
     pub capacity_bytes: Option<usize>,
     /// What rings may take of `/dev/shm` at most, in bytes.
@@ -193,12 +198,21 @@ fn plain(extent: &Extent, payload_bytes: usize) -> Shape {
 }
 
 fn stream(extent: &Extent, name: String, shape: Shape) -> Case {
-    let kind = Kind::Stream { poll_max: POLL_MAX, pause_ns: 0 };
+    let kind = Kind::Stream { poll_max: extent.poll_max, pause_ns: 0 };
     Case { name, shape, kind, duration_ns: extent.duration_ns }
 }
 
 fn batches_of(batch: usize) -> String {
     if batch == 1 { String::from("one by one") } else { format!("batches of {batch}") }
+}
+
+/// A whole number of KiB, MiB or GiB, where it is one.
+fn size(bytes: usize) -> String {
+    match bytes {
+        bytes if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes => format!("{} KiB", bytes >> 10),
+    }
 }
 
 fn throughput(extent: &Extent, payload_bytes: usize, batch: usize) -> Case {
@@ -257,7 +271,7 @@ fn lossy(extent: &Extent, batch: usize) -> Case {
 
 fn attach(extent: &Extent) -> Case {
     let shape = plain(extent, PAYLOAD_BYTES);
-    let name = format!("rings of {} KiB", shape.capacity_bytes >> 10);
+    let name = format!("rings of {}", size(shape.capacity_bytes));
     Case { name, shape, kind: Kind::Attach, duration_ns: extent.duration_ns }
 }
 
@@ -276,6 +290,8 @@ fn publish_cost(extent: &Extent, consumers: usize) -> Case {
 }
 
 fn ring_size(extent: &Extent, capacity_bytes: usize) -> Case {
-    let shape = Shape { capacity_bytes, ..plain(extent, PAYLOAD_BYTES) };
-    stream(extent, format!("throughput, rings of {} KiB", capacity_bytes >> 10), shape)
+    // In batches: one by one, the two ends stay on a few lines of even the largest ring.
+    let shape = Shape { batch: RING_SIZE_BATCH, capacity_bytes, ..plain(extent, PAYLOAD_BYTES) };
+    let name = format!("{}, rings of {}", batches_of(RING_SIZE_BATCH), size(capacity_bytes));
+    stream(extent, name, shape)
 }

@@ -30,8 +30,13 @@ struct Bar {
     name: String,
     value: f64,
     text: String,
-    ours: bool,
+    color: RGBColor,
 }
+
+/// Bars of busway, of the limits, and of everything else.
+const OURS: RGBColor = RGBColor(200, 80, 20);
+const LIMIT: RGBColor = RGBColor(170, 170, 170);
+const OTHER: RGBColor = RGBColor(90, 120, 160);
 
 /// Writes all cases of all scenarios into one SVG file.
 ///
@@ -75,7 +80,11 @@ fn chart(scenario: &str, measured: &Measured) -> Chart {
                 name: format!("{}{mark}", row.peer),
                 value,
                 text: figure.unit().format(value),
-                ours: row.peer.starts_with("busway"),
+                color: match row.peer.split(':').next() {
+                    Some("busway") => OURS,
+                    Some("limit") => LIMIT,
+                    _ => OTHER,
+                },
             })
         })
         .collect();
@@ -128,8 +137,7 @@ fn draw_chart(area: &Area<'_>, chart: &Chart, top: i32) -> Drawn {
         let length = ((log - low) / (high - low).max(0.1) * span).round() as i32;
         let (left, middle) = (MARGIN + NAMES_WIDTH, y + BAR / 2);
         let right = left + length.max(1);
-        let color = if bar.ours { RGBColor(200, 80, 20) } else { RGBColor(90, 120, 160) };
-        area.draw(&Rectangle::new([(left, y), (right, y + BAR)], color.filled()))?;
+        area.draw(&Rectangle::new([(left, y), (right, y + BAR)], bar.color.filled()))?;
         area.draw(&Text::new(bar.name.clone(), (left - 6, middle), name_style.clone()))?;
         area.draw(&Text::new(bar.text.clone(), (right + 6, middle), value_style.clone()))?;
         y += BAR + GAP;

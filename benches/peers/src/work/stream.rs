@@ -15,8 +15,12 @@ const MESSAGES_PER_LOOK: usize = 256;
 /// Empty polls between a waiting consumer's looks at the clock.
 const POLLS_PER_LOOK: u32 = 1 << 12;
 
-/// The share of the time that is not counted: one of so many parts.
+/// The share of the time that is not counted at least: one of so many parts.
 const WARM_PART: u64 = 5;
+
+/// The warm-up goes on until a ring has been filled once, so that every page is there, or for so
+/// many times the duration, where messages are slow.
+const FILL_DURATIONS_MAX: u64 = 8;
 
 /// How long a lossy consumer goes on after the producers' end, in nanoseconds: what has not come
 /// by then is lost.
@@ -45,7 +49,7 @@ pub fn send<P: Peer>(task: &Task, index: usize) -> Result<Report, String> {
     // Consumers look at an empty ring first, whoever leaves the last barrier first.
     board.meet(Word::Started, task.ends)?;
     let begin_ns = now_ns();
-    let sent = send_until(&mut tx, shape, index, begin_ns + task.duration_ns)?;
+    let sent = send_all(&mut tx, task, index, begin_ns)?;
     let elapsed_ns = now_ns() - begin_ns;
     tx.flush()?;
     board.set_total(index, sent);
@@ -56,8 +60,18 @@ pub fn send<P: Peer>(task: &Task, index: usize) -> Result<Report, String> {
     Ok(report)
 }
 
-fn send_until(tx: &mut impl Tx, shape: &Shape, index: usize, end_ns: u64) -> Result<u64, String> {
+/// Messages that fill each producer's ring once, whatever a message costs in it.
+fn fill_messages(shape: &Shape) -> u64 {
+    shape.slots(shape.payload_bytes) as u64
+}
+
+/// Fills the ring once, and goes on for the task's duration.
+fn send_all(tx: &mut impl Tx, task: &Task, index: usize, begin_ns: u64) -> Result<u64, String> {
+    let shape = &task.shape;
     let sends_per_look = (MESSAGES_PER_LOOK / shape.batch).max(1);
+    let fill_messages = fill_messages(shape);
+    let fill_end_ns = begin_ns + FILL_DURATIONS_MAX * task.duration_ns;
+    let mut end_ns = None;
     let mut number = pattern::first_word(index, 0);
     let first = number;
     loop {
@@ -67,7 +81,11 @@ fn send_until(tx: &mut impl Tx, shape: &Shape, index: usize, end_ns: u64) -> Res
             })?;
             number += shape.batch as u64;
         }
-        if now_ns() >= end_ns {
+        let now_ns = now_ns();
+        if end_ns.is_none() && (number - first >= fill_messages || now_ns >= fill_end_ns) {
+            end_ns = Some(now_ns + task.duration_ns);
+        }
+        if end_ns.is_some_and(|end_ns| now_ns >= end_ns) {
             return Ok(number - first);
         }
     }
@@ -128,6 +146,8 @@ fn receive_all(
     let mut backoff = Backoff::new(shape);
     let begin_ns = now_ns();
     let warm_ns = begin_ns + task.duration_ns / WARM_PART;
+    let fill_messages = fill_messages(shape) * shape.producers as u64;
+    let fill_end_ns = begin_ns + FILL_DURATIONS_MAX * task.duration_ns;
     let mut from: Option<(u64, u64)> = None;
     let mut idle = Idle::default();
     let (sent, end_ns) = loop {
@@ -137,7 +157,8 @@ fn receive_all(
         if count > 0 {
             if from.is_none() {
                 let now_ns = now_ns();
-                from = (now_ns >= warm_ns).then_some((checker.received(), now_ns));
+                let filled = checker.received() >= fill_messages || now_ns >= fill_end_ns;
+                from = (filled && now_ns >= warm_ns).then_some((checker.received(), now_ns));
             }
             if reader.pause_ns > 0 {
                 be_busy(reader.pause_ns);
