@@ -1,0 +1,16 @@
+//! The machine's limit, by peers that do nothing but carry the bytes: no header, no policy, no
+//! check, no way to attach late or to die well. What a bus reaches of it is what its service costs.
+//!
+//! * `lane`: `limit:lane` and `limit:broadcast`, one ring. `lanes`: one ring for each producer.
+//!   `order`: the same under one total order. `line`: one cache line, `limit:ping-pong` and
+//!   `limit:futex`.
+
+mod lane;
+mod lanes;
+mod line;
+mod order;
+
+pub use lane::{Broadcast, Lane};
+pub use lanes::Lanes;
+pub use line::{Futex, PingPong};
+pub use order::Order;
