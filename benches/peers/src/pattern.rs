@@ -125,7 +125,7 @@ impl Checker {
             payload.iter().take(WORD).map(|byte| format!("{byte:02x}")).collect();
         self.wrong.get_or_insert_with(|| {
             format!(
-                "wrong payload: message {number} has {len} bytes, {want} were sent, and starts with {}",
+                "wrong payload: message {number} has {len} of {want} bytes and starts with {}",
                 start.join(" ")
             )
         });

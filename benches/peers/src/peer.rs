@@ -195,8 +195,8 @@ pub fn tag(place: &Path) -> String {
     place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-/// What a waiting end does after a look that found nothing: 16 spin hints, and now and then an offer
-/// of the core when the shape is crowded.
+/// What a waiting end does after a look that found nothing: 16 spin hints, and now and then an
+/// offer of the core when the shape is crowded.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     looks: u32,

@@ -56,7 +56,6 @@ impl Rx for Never {
 
 /// The module of a feature that is not built, with its peers and their names:
 /// `absent!(zmq, "zmq": Zmq = "zeromq");`.
-#[allow(unused_macros, reason = "with every feature nothing is absent")]
 macro_rules! absent {
     ($module:ident, $feature:literal: $($peer:ident = $name:literal),+) => {
         #[doc = concat!("What needs `--features ", $feature, "`, which is not built.")]
@@ -81,5 +80,4 @@ macro_rules! absent {
         }
     };
 }
-#[allow(unused_imports, reason = "with every feature nothing is absent")]
 pub(super) use absent;

@@ -100,7 +100,7 @@ pub type Aeron64M = Driver<Long>;
 /// A media driver.
 pub struct Driver<T> {
     /// Dropped first: it removes its directory.
-    _driver: EmbeddedMediaDriver,
+    _running: EmbeddedMediaDriver,
     _sweep: shm::Sweep,
     _terms: PhantomData<T>,
 }
@@ -130,7 +130,7 @@ impl<T: Terms> Peer for Driver<T> {
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(Self { _driver: driver, _sweep: sweep, _terms: PhantomData })
+        Ok(Self { _running: driver, _sweep: sweep, _terms: PhantomData })
     }
 
     fn tx(shape: &Shape, place: &Path, _index: usize) -> Result<AeronTx, String> {

@@ -6,12 +6,12 @@
 //! interface only (its Rust one blocks), so this goes through `tachyon-sys`. Each message has a
 //! header of 64 bytes and is aligned to 64. The reader gives room back every 32 messages.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tachyon_sys as sys;
@@ -59,10 +59,10 @@ impl Peer for Tachyon {
     }
 
     fn tx(shape: &Shape, place: &Path, index: usize) -> Result<TachyonTx, String> {
+        let (socket, ring_bytes) = (socket(place, index)?, ring_bytes(shape));
         Ok(TachyonTx {
-            socket: socket(place, index)?,
+            listening: Some(thread::spawn(move || listen(&socket, ring_bytes))),
             bus: None,
-            ring_bytes: ring_bytes(shape),
             payload_bytes: shape.payload_bytes,
             backoff: Backoff::new(shape),
         })
@@ -101,8 +101,11 @@ fn views() -> Vec<sys::tachyon_msg_view_t> {
     vec![view; POLL_MAX]
 }
 
-/// A handle to one end of a ring, used by one thread.
+/// A handle to one end of a ring, used by one thread at a time.
 struct Bus(NonNull<sys::tachyon_bus_t>);
+
+// SAFETY: the library allows a handle to move between threads (its own wrapper is `Send`).
+unsafe impl Send for Bus {}
 
 impl Bus {
     /// The handle that a call has written, if its code says success.
@@ -138,22 +141,27 @@ fn not_begun() -> String {
     String::from("used before it began")
 }
 
+/// Makes a ring and waits until its consumer has fetched it.
+fn listen(socket: &CStr, ring_bytes: usize) -> Result<Bus, String> {
+    let mut bus = ptr::null_mut();
+    // SAFETY: a C string, a power of two, and a place for the handle, all live for the call.
+    let code = unsafe { sys::tachyon_bus_listen(socket.as_ptr(), ring_bytes, &raw mut bus) };
+    Bus::made(code, bus).map_err(|error| format!("listening: {error}"))
+}
+
 /// A producer with its ring.
 pub struct TachyonTx {
-    socket: CString,
+    /// Waits for the consumer, which may be an end of this same thread.
+    listening: Option<JoinHandle<Result<Bus, String>>>,
     bus: Option<Bus>,
-    ring_bytes: usize,
     payload_bytes: usize,
     backoff: Backoff,
 }
 
 impl Tx for TachyonTx {
     fn begin(&mut self) -> Result<(), String> {
-        let mut bus = ptr::null_mut();
-        // SAFETY: a C string, a power of two, and a place for the handle, all live for the call.
-        let code =
-            unsafe { sys::tachyon_bus_listen(self.socket.as_ptr(), self.ring_bytes, &raw mut bus) };
-        self.bus = Some(Bus::made(code, bus).map_err(|error| format!("listening: {error}"))?);
+        let listening = self.listening.take().ok_or("began twice")?;
+        self.bus = Some(listening.join().map_err(|_| "the listening thread panicked")??);
         Ok(())
     }
 

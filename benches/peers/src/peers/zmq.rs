@@ -1,4 +1,4 @@
-//! ZeroMQ over Unix sockets (`ipc://`): libzmq, built by its crate.
+//! `ZeroMQ` over Unix sockets (`ipc://`): libzmq, built by its crate.
 //!
 //! Settings: `PUSH` to `PULL` for one consumer, `XPUB` to `SUB` for several, with `XPUB_NODROP` so
 //! that a full pipe is waited for; high-water marks of half the shape's capacity on each side, or libzmq's own

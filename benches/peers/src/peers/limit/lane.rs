@@ -5,9 +5,9 @@
 //!   128             cursor   messages read; the first reader's line, the others' follow
 //!   128 × (1 + n)   slots    of the payload's size, rounded up to 8 bytes
 //! ```
-//! The writer remembers the cursors and looks again when the ring seems full; a reader remembers the
-//! head and looks again when it has read up to it. `head` is stored once a batch, a cursor once a
-//! run.
+//! The writer remembers the cursors and looks again when the ring seems full; a reader remembers
+//! the head and looks again when it has read up to it. `head` is stored once a batch, a cursor once
+//! a run.
 
 #![allow(unsafe_code, reason = "slots are memory that two processes use in turn")]
 
