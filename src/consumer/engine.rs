@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
+use super::pace::Pace;
 use super::scan::Scan;
 use crate::broker::feed::Feed;
 use crate::broker::memory::LaneMemory;
@@ -45,6 +46,7 @@ pub(super) struct Engine {
     /// Finds lanes to visit, on a bus without an order.
     scan: Scan,
     pub(super) ordered: Option<Ordered>,
+    pace: Pace,
     pub(super) buffer: Buffer,
     health: Health,
     pub(super) lossless: bool,
@@ -101,6 +103,7 @@ impl Engine {
             scan: Scan::new(std::iter::empty()),
             lanes: Vec::with_capacity(lanes.len()),
             ordered: None,
+            pace: Pace::default(),
             buffer: Buffer::new(if in_place { 0 } else { buffered }),
             lossless,
             health: lanes.iter().fold(regions.health().clone(), |all, lane| all.and(&lane.data)),
@@ -222,10 +225,10 @@ impl Engine {
     /// Hands out the frame that `advance` made sure of.
     #[inline]
     pub(super) fn frame(&mut self, _ready: Ready) -> FrameRef<'_> {
-        // SAFETY: the run is not over, as whoever is ready says. Its frames were made sure of: they are copies that only the
-        // next run overwrites, or they are published and not before this consumer's cursor, which is
-        // stored past them only by calls that take `&mut self` and so end this borrow; until then
-        // the protocol keeps the producer from writing them.
+        // SAFETY: the run is not over, as whoever is ready says. Its frames were made sure of: they
+        // are copies that only the next run overwrites, or they are published and not before this
+        // consumer's cursor, which is stored past them only by calls that take `&mut self` and so end
+        // this borrow; until then the protocol keeps the producer from writing them.
         unsafe { self.run.next(self.shape) }
     }
 
@@ -255,7 +258,13 @@ impl Engine {
         let found = if self.ordered.is_some() { self.next_in_order() } else { self.visit() };
         let found = found.map_err(|error| self.explain(error))?;
         self.met |= found;
-        if found { Ok(true) } else { self.nothing() }
+        if found {
+            self.pace.found(self.run.left());
+            return Ok(true);
+        }
+        let nothing = self.nothing();
+        self.expect();
+        nothing
     }
 
     /// Visits lanes that have something new in turn, starting after the one visited last.
@@ -486,6 +495,16 @@ impl Engine {
             return Ok(false);
         }
         if gone && self.met { Err(PollError::Closed) } else { Err(PollError::Removed) }
+    }
+
+    /// Nothing was found: asks for the slot that the next frame will probably stand in, so that it
+    /// comes together with the head, and lets the producer get ahead if it is one that floods.
+    #[inline]
+    fn expect(&mut self) {
+        if let Some(lane) = self.lane(self.run.lane).filter(|_| self.in_place) {
+            lane.data.slots.expect_read(lane.reader.position());
+        }
+        self.pace.missed();
     }
 
     pub(super) fn has_producers(&self) -> bool {

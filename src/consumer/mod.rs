@@ -7,6 +7,7 @@ mod engine;
 mod evicted;
 mod options;
 mod ordered;
+mod pace;
 mod scan;
 #[cfg(test)]
 mod tests;

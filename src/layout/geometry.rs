@@ -86,14 +86,6 @@ impl Geometry {
         layout(shape).ok_or_else(|| bad("segment size", u64::MAX, "at most 2^63 bytes"))
     }
 
-    /// Bytes in front of the payload in each slot.
-    pub(crate) const fn header_bytes(&self) -> u32 {
-        match self.shape.frames {
-            FrameLayout::Event => EVENT_HEADER_BYTES,
-            FrameLayout::Bare => 0,
-        }
-    }
-
     /// How a frame lies in its slot.
     pub(crate) fn frame_shape(&self) -> Option<FrameShape> {
         let event = self.shape.frames == FrameLayout::Event;

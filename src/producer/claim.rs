@@ -1,9 +1,12 @@
 //! Frames that are handed out for writing in place.
 
+#![allow(unsafe_code)]
+
 use super::engine::{Engine, Room};
 use crate::error::PublishError;
 use crate::frame::Frame;
 use crate::layout::frame::FrameHeader;
+use crate::shm::window::SlotMut;
 
 /// One frame, claimed for writing. [`commit`](Self::commit) makes it visible; dropping it aborts,
 /// and then it never existed.
@@ -13,19 +16,28 @@ use crate::layout::frame::FrameHeader;
 #[derive(Debug)]
 #[must_use = "a claim that is not committed is aborted"]
 pub struct Claim<'a> {
-    batch: Batch<'a>,
+    engine: &'a mut Engine,
+    slot: Slot<'a>,
+    room: Room,
+    /// How it is published.
+    is_short: bool,
 }
 
 impl<'a> Claim<'a> {
     #[inline]
     pub(super) fn new(engine: &'a mut Engine, room: Room) -> Result<Self, PublishError> {
-        Ok(Self { batch: Batch::new(engine, 1, room)? })
+        // SAFETY: the claim borrows the engine, asks nothing of it, and ends with the commit.
+        let (slot, is_short) = unsafe { engine.claim(room)? };
+        let time_ns = engine.claim_time_ns();
+        let mut slot = Slot(slot);
+        slot.reset(time_ns);
+        Ok(Self { engine, slot, room, is_short })
     }
 
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.batch.slot(0).payload
+        self.slot.payload_mut()
     }
 
     /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
@@ -34,7 +46,7 @@ impl<'a> Claim<'a> {
     /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
     #[inline]
     pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
-        self.batch.slot(0).into_value()
+        self.slot.value_mut()
     }
 
     /// How much of the payload is used; all of it unless set. Event frames only.
@@ -43,19 +55,19 @@ impl<'a> Claim<'a> {
     /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
     #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
-        self.batch.slot(0).set_len(len)
+        self.slot.set_len(len)
     }
 
     /// The event type. Bare frames have none, and ignore it.
     #[inline]
     pub fn set_kind(&mut self, kind: u16) {
-        self.batch.slot(0).set_kind(kind);
+        self.slot.set_kind(kind);
     }
 
     /// The user's flags. Bare frames have none, and ignore them.
     #[inline]
     pub fn set_flags(&mut self, flags: u16) {
-        self.batch.slot(0).set_flags(flags);
+        self.slot.set_flags(flags);
     }
 
     /// Publishes the frame; returns its position.
@@ -65,7 +77,7 @@ impl<'a> Claim<'a> {
     /// [`PublishError::Contested`].
     #[inline]
     pub fn commit(self) -> Result<u64, PublishError> {
-        self.batch.commit()
+        self.engine.commit_claimed(self.is_short, self.room)
     }
 }
 
@@ -111,7 +123,9 @@ impl<'a> Batch<'a> {
         let mut batch = Self { engine, frames, room };
         let time_ns = batch.engine.claim_time_ns();
         for index in 0..frames {
-            batch.slot(index).reset(time_ns);
+            if let Some(mut slot) = batch.slot(index) {
+                slot.reset(time_ns);
+            }
         }
         Ok(batch)
     }
@@ -126,13 +140,17 @@ impl<'a> Batch<'a> {
     /// One of the frames; `None` from `len` on.
     #[inline]
     pub fn frame(&mut self, index: u32) -> Option<Slot<'_>> {
-        (index < self.frames).then(|| self.slot(index))
+        self.slot(index)
     }
 
     #[inline]
-    fn slot(&mut self, index: u32) -> Slot<'_> {
-        let (header, payload) = self.engine.parts(index.into());
-        Slot { header, payload }
+    fn slot(&mut self, index: u32) -> Option<Slot<'_>> {
+        if index >= self.frames {
+            return None;
+        }
+        // SAFETY: as many frames are reserved; the slot borrows this batch, which asks nothing else of
+        // the engine meanwhile.
+        unsafe { self.engine.slot(index.into()) }.map(Slot)
     }
 
     /// Publishes the frames, all at once; returns the position of the first.
@@ -148,17 +166,13 @@ impl<'a> Batch<'a> {
 
 /// One frame of a [`Batch`].
 #[derive(Debug)]
-pub struct Slot<'a> {
-    /// `None`: frames are bare.
-    header: Option<&'a mut FrameHeader>,
-    payload: &'a mut [u8],
-}
+pub struct Slot<'a>(SlotMut<'a>);
 
-impl<'a> Slot<'a> {
+impl Slot<'_> {
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.payload
+        self.0.reborrow().payload_mut()
     }
 
     /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
@@ -167,16 +181,10 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
     #[inline]
     pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
-        Slot { header: self.header.as_deref_mut(), payload: self.payload }.into_value()
-    }
-
-    #[inline]
-    fn into_value<T: Frame>(mut self) -> Result<&'a mut T, PublishError> {
-        let len = size_of::<T>();
+        let (len, max) = (size_of::<T>(), self.0.payload_bytes());
         self.set_len(len)?;
         self.set_kind(T::KIND);
-        let max = self.payload.len();
-        let bytes = self.payload.get_mut(..len);
+        let bytes = self.payload_mut().get_mut(..len);
         bytes
             .and_then(|bytes| T::mut_from_bytes(bytes).ok())
             .ok_or(PublishError::TooLarge { len, max })
@@ -188,11 +196,11 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
     #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
-        let max = self.payload.len();
+        let max = self.0.payload_bytes();
         if len > max {
             return Err(PublishError::TooLarge { len, max });
         }
-        match &mut self.header {
+        match self.0.header_mut() {
             Some(header) => header.len = u32::try_from(len).unwrap_or(u32::MAX),
             None if len != max => return Err(PublishError::WrongLength { len, want: max }),
             None => {}
@@ -203,7 +211,7 @@ impl<'a> Slot<'a> {
     /// The event type. Bare frames have none, and ignore it.
     #[inline]
     pub fn set_kind(&mut self, kind: u16) {
-        if let Some(header) = &mut self.header {
+        if let Some(header) = self.0.header_mut() {
             header.kind = kind;
         }
     }
@@ -211,7 +219,7 @@ impl<'a> Slot<'a> {
     /// The user's flags. Bare frames have none, and ignore them.
     #[inline]
     pub fn set_flags(&mut self, flags: u16) {
-        if let Some(header) = &mut self.header {
+        if let Some(header) = self.0.header_mut() {
             header.flags = flags;
         }
     }
@@ -219,9 +227,9 @@ impl<'a> Slot<'a> {
     /// A fresh header over the stale one.
     #[inline]
     fn reset(&mut self, time_ns: u64) {
-        let len = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
-        if let Some(header) = &mut self.header {
-            **header = FrameHeader { time_ns, len, kind: 0, flags: 0 };
+        let len = u32::try_from(self.0.payload_bytes()).unwrap_or(u32::MAX);
+        if let Some(header) = self.0.header_mut() {
+            *header = FrameHeader { time_ns, len, kind: 0, flags: 0 };
         }
     }
 }

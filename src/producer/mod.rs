@@ -1,14 +1,18 @@
 //! What a publishing process holds.
 //!
-//! * `options`: attaching. * `engine`: claim, write, commit, wait. * `claim`: frames handed out for
-//!   writing in place. * `slow`: the watch on consumers that stand still.
+//! * `options`: attaching. * `engine`: reserve, write, commit. * `publish`: the short way to do that.
+//! * `order`: tickets. * `claim`: frames handed out for writing in place. * `wait`: waiting for room.
+//! * `slow`: the watch on consumers that stand still.
 
 #![allow(unsafe_code)]
 
 mod claim;
 mod engine;
 mod options;
+mod order;
+mod publish;
 mod slow;
+mod wait;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

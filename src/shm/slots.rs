@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mapping::Mapping;
-use super::window::Window;
+use super::prefetch;
+use super::window::{SlotMut, Window};
 use crate::crash::crash_point;
 use crate::layout::frame::{FrameHeader, FrameShape};
 
@@ -88,41 +89,27 @@ impl Slots {
         Window::at(self.pointer(position))
     }
 
-    /// The bytes of the slot of `position`, for writing.
-    ///
-    /// # Safety
-    /// The caller is the lane's only producer, the position is claimed and not yet published, and
-    /// no other borrow of this slot is alive. The mapping is writable.
+    /// Asks for the slot of `position`, which is about to be read.
     #[inline]
-    #[allow(clippy::mut_from_ref)] // exclusivity comes from the protocol, see the contract
-    pub(crate) unsafe fn write(&self, position: u64) -> &mut [u8] {
-        let stride = self.shape.stride();
-        // SAFETY: in range by `pointer`; exclusive by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer(position).as_ptr(), stride) }
+    pub(crate) fn expect_read(&self, position: u64) {
+        prefetch::to_read(self.pointer(position));
     }
 
-    /// The header, if frames have one, and the payload in the slot of `position`, for writing.
+    /// The slot of `position`, for writing.
     ///
     /// # Safety
-    /// As of `write`.
+    /// The caller is the lane's only producer, the position is claimed and not published while `'a`
+    /// lasts, nothing else borrows the slot, and the mapping, which outlives `'a`, is writable.
     #[inline]
-    #[allow(clippy::mut_from_ref)] // as in `write`
-    pub(crate) unsafe fn parts(&self, position: u64) -> (Option<&mut FrameHeader>, &mut [u8]) {
-        let slot = self.pointer(position);
-        // SAFETY: header and payload fit the slot one after the other (`FrameShape`), which is in range
-        // by `pointer` and aligned for the header; exclusive by this function's contract.
-        unsafe {
-            let payload = slot.add(self.shape.header_bytes()).as_ptr();
-            let payload = std::slice::from_raw_parts_mut(payload, self.shape.payload_bytes());
-            let header = self.shape.is_event().then(|| slot.cast::<FrameHeader>().as_mut());
-            (header, payload)
-        }
+    pub(crate) unsafe fn slot_mut<'a>(&self, position: u64) -> SlotMut<'a> {
+        // SAFETY: in range by `pointer`; exclusive by this function's contract.
+        unsafe { SlotMut::at(self.pointer(position), self.shape) }
     }
 
     /// Writes a frame into the slot of `position`. Bare frames have no header.
     ///
     /// # Safety
-    /// As of `write`; and the payload is not longer than the shape says.
+    /// As of `slot_mut`; and the payload is not longer than the shape says.
     #[inline]
     pub(crate) unsafe fn put(&self, position: u64, header: FrameHeader, payload: &[u8]) {
         debug_assert!(payload.len() <= self.shape.payload_bytes());

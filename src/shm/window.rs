@@ -107,6 +107,77 @@ impl<'a> SlotRef<'a> {
     }
 }
 
+/// One slot for writing, which is its holder's alone while `'a` lasts.
+#[derive(Debug)]
+pub(crate) struct SlotMut<'a> {
+    /// Invariant: aligned to 8, and `shape.stride()` bytes from here can be written.
+    at: NonNull<u8>,
+    shape: FrameShape,
+    _slot: PhantomData<&'a mut [u8]>,
+}
+
+// SAFETY: an exclusive borrow of bytes.
+unsafe impl Send for SlotMut<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for SlotMut<'_> {}
+
+impl<'a> SlotMut<'a> {
+    /// The slot at an address.
+    ///
+    /// # Safety
+    /// A slot of this shape, which is the caller's alone while `'a` lasts, and lives as long.
+    #[inline]
+    pub(super) unsafe fn at(at: NonNull<u8>, shape: FrameShape) -> Self {
+        Self { at, shape, _slot: PhantomData }
+    }
+
+    /// A slot in private memory. `None` when that is too small, or not aligned to words.
+    pub(crate) fn over(bytes: &'a mut [u8], shape: FrameShape) -> Option<Self> {
+        let at = NonNull::from(&mut *bytes).cast::<u8>();
+        let fits = shape.stride() <= bytes.len() && at.addr().get().is_multiple_of(8);
+        fits.then_some(Self { at, shape, _slot: PhantomData })
+    }
+
+    /// The same for a time of the caller's choice.
+    ///
+    /// # Safety
+    /// The slot is the caller's alone while `'b` lasts, and lives as long.
+    #[inline]
+    pub(crate) unsafe fn extend<'b>(self) -> SlotMut<'b> {
+        SlotMut { at: self.at, shape: self.shape, _slot: PhantomData }
+    }
+
+    /// The same for a shorter time.
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> SlotMut<'_> {
+        SlotMut { at: self.at, shape: self.shape, _slot: PhantomData }
+    }
+
+    /// The header. `None`: frames are bare.
+    #[inline]
+    pub(crate) fn header_mut(&mut self) -> Option<&mut FrameHeader> {
+        // SAFETY: an event's shape has a header at its start; it is this borrow's alone.
+        self.shape.is_event().then(|| unsafe { self.at.cast::<FrameHeader>().as_mut() })
+    }
+
+    /// The payload, all of it.
+    #[inline]
+    pub(crate) fn payload_mut(self) -> &'a mut [u8] {
+        let len = self.shape.payload_bytes();
+        // SAFETY: header and payload fit the slot (`FrameShape`), which is this value's alone.
+        unsafe {
+            let start = self.at.add(self.shape.header_bytes());
+            std::slice::from_raw_parts_mut(start.as_ptr(), len)
+        }
+    }
+
+    /// How long a payload can be.
+    #[inline]
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.shape.payload_bytes()
+    }
+}
+
 /// Slots one after the other, which nobody writes while `'a` lasts.
 #[derive(Clone, Debug)]
 pub(crate) struct SlotRun<'a> {

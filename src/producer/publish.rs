@@ -1,0 +1,185 @@
+//! Publishing frames, the short way where there is one.
+//!
+//! On most buses, most of the time, a frame takes no more than this: there is credit for it, and no
+//! alarm; write it, store `head`, look whether anybody sleeps. That is one straight line, which has
+//! nothing of the other buses in it. Everything else goes the long way: `reserve`, `write`, `commit`.
+
+#![allow(unsafe_code)]
+
+use super::engine::{Engine, Room};
+use crate::error::PublishError;
+use crate::layout::frame::FrameHeader;
+use crate::shm::alarm;
+use crate::shm::window::SlotMut;
+use crate::sync::{barrier, clock};
+
+/// What a frame of this bus takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Credit is all: the bus is lossless, without an order and without timestamps, and the kernel has
+    /// the light barrier.
+    Short,
+    /// The same, and a look at the clock.
+    Stamped,
+    /// More.
+    Long,
+}
+
+impl Engine {
+    /// Publishes one frame of bytes.
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        self.check_len(bytes.len())?;
+        // SAFETY: the length was checked just now.
+        unsafe { self.publish_fitting(kind, bytes, room) }
+    }
+
+    /// The same for bytes of which it is known that they fit.
+    ///
+    /// # Safety
+    /// There are no more of them than `payload_max`.
+    #[inline]
+    pub(super) unsafe fn publish_fitting(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        if !self.is_short_way(1) {
+            // SAFETY: by this function's contract.
+            return unsafe { self.publish_the_long_way(kind, bytes, room) };
+        }
+        let position = self.lane.head();
+        // SAFETY: there is credit for the position; the length by this function's contract.
+        unsafe { self.put(position, kind, 0, bytes) };
+        self.publish_the_short_way(1);
+        Ok(position)
+    }
+
+    /// Whether the next `count` frames may be written and published with no more questions.
+    #[inline]
+    pub(super) fn is_short_way(&self, count: u64) -> bool {
+        // The last of them is before the limit, that is, their difference is negative; and no alarm:
+        // one look at both.
+        let last = self.lane.head().wrapping_add(count - 1);
+        (last.wrapping_sub(self.short_limit) & alarm::calm()) >> 63 == 1
+    }
+
+    /// Makes frames visible that were written on the strength of `is_short_way`.
+    #[inline]
+    pub(super) fn publish_the_short_way(&mut self, count: u64) {
+        self.lane.publish(count);
+        // The light barrier, of which the way says that it needs no fence.
+        barrier::compiler();
+        self.wake_sleepers();
+    }
+
+    /// Publishes one frame on a bus that has more to ask, or that has no credit left. Cold only so that
+    /// the short way is a straight line.
+    ///
+    /// # Safety
+    /// As of `publish_fitting`.
+    #[cold]
+    #[inline(never)]
+    unsafe fn publish_the_long_way(
+        &mut self,
+        kind: u16,
+        bytes: &[u8],
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        if self.way == Way::Stamped && self.lane.has_credit() && !alarm::is_raised() {
+            // The clock is all that there is more to ask.
+            let position = self.lane.head();
+            // SAFETY: there is credit for the position; the length by this function's contract.
+            unsafe { self.put(position, kind, clock::monotonic_ns(), bytes) };
+            self.publish_the_short_way(1);
+            return Ok(position);
+        }
+        self.reserve(1, room)?;
+        // SAFETY: one frame is reserved; the length by this function's contract.
+        unsafe { self.write(0, kind, bytes) };
+        self.commit(1, room)
+    }
+
+    /// Publishes frames together.
+    ///
+    /// # Safety
+    /// None of them has more bytes than `payload_max`.
+    #[inline]
+    pub(super) unsafe fn publish_all<'a>(
+        &mut self,
+        kind: u16,
+        frames: impl ExactSizeIterator<Item = &'a [u8]>,
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
+        self.reserve(count, room)?;
+        if self.is_short_way(count) {
+            let first = self.lane.head();
+            for (step, bytes) in (0..count).zip(frames) {
+                // SAFETY: there is credit for `count` positions; the length by this function's contract.
+                unsafe { self.put(first.wrapping_add(step), kind, 0, bytes) };
+            }
+            self.publish_the_short_way(count);
+            return Ok(first);
+        }
+        for (index, bytes) in (0..count).zip(frames) {
+            // SAFETY: `count` frames are reserved; the length by this function's contract.
+            unsafe { self.write(index, kind, bytes) };
+        }
+        self.commit(count, room)
+    }
+
+    /// Writes a frame into its slot, on a lossless lane.
+    ///
+    /// # Safety
+    /// There is credit for the position, which is not published, and no more bytes than `payload_max`.
+    #[inline]
+    pub(super) unsafe fn put(&mut self, position: u64, kind: u16, time_ns: u64, bytes: &[u8]) {
+        // The length is at most `payload_max`, which is a u32.
+        #[allow(clippy::cast_possible_truncation)]
+        let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
+        // SAFETY: this is the lane's only producer (it holds the seat's lock), and maps it for writing;
+        // position and length by this function's contract; the borrow of self keeps any other borrow
+        // of the slot away.
+        unsafe { self.data.slots.put(position, header, bytes) };
+    }
+
+    /// Reserves one frame and hands out its slot. Says as well whether it is published the short way.
+    ///
+    /// # Safety
+    /// As of `slot`.
+    #[inline]
+    pub(super) unsafe fn claim<'a>(
+        &mut self,
+        room: Room,
+    ) -> Result<(SlotMut<'a>, bool), PublishError> {
+        let is_short = self.is_short_way(1);
+        if !is_short {
+            self.reserve(1, room)?;
+        }
+        let none = PublishError::BatchSize { frames: 1, max: 0 };
+        // SAFETY: one frame is reserved; else by this function's contract.
+        Ok((unsafe { self.slot(0) }.ok_or(none)?, is_short))
+    }
+
+    /// Publishes a frame that was claimed as `claim` said, and written.
+    #[inline]
+    pub(super) fn commit_claimed(
+        &mut self,
+        is_short: bool,
+        room: Room,
+    ) -> Result<u64, PublishError> {
+        if !is_short {
+            return self.commit(1, room);
+        }
+        let position = self.lane.head();
+        self.publish_the_short_way(1);
+        Ok(position)
+    }
+}
