@@ -30,8 +30,9 @@ const LOOKS: u64 = 4;
 pub(super) struct Ordered {
     reader: OrderReader<OrderMemory>,
     memory: OrderMemory,
-    /// What is left of the entry that is being read: lane and frames.
-    entry: Option<(usize, u64)>,
+    /// What is being read: the entry at the reader's place, and those that follow it at once and
+    /// are of the same lane.
+    entered: Option<Entered>,
     /// Lanes of which the position is known for sure; of the others it is a lower bound.
     located: Vec<bool>,
     /// A tail, and the lanes' heads looked at before it: when the order has been read so far, a
@@ -44,6 +45,18 @@ pub(super) struct Ordered {
     release_frames: u64,
     /// Tickets beside slots that this call may still look at in search of runs.
     looks_left: u64,
+}
+
+/// Entries of one lane that are read as one run.
+#[derive(Clone, Copy, Debug)]
+struct Entered {
+    lane: usize,
+    /// How many entries, from the reader's place on.
+    entries: u64,
+    /// Frames of them that are left to read.
+    left: u64,
+    /// Frames of the first of them that have been read.
+    part: u64,
 }
 
 impl Ordered {
@@ -94,7 +107,7 @@ impl Ordered {
         Self {
             reader,
             memory,
-            entry: None,
+            entered: None,
             located,
             looked: None,
             dirty: [0; 4],
@@ -112,6 +125,20 @@ impl Ordered {
     pub(super) fn has_more(&self) -> bool {
         // ORDERING: relaxed; callers that need more than a hint have acquired it before.
         self.memory.tail().load(Ordering::Relaxed) != self.reader.position()
+    }
+
+    /// Adds the entries that follow at once and are of the same lane, while there are no more than
+    /// `most` frames: a lane's positions go on from each to the next.
+    #[inline]
+    fn with_followers(&self, mut entered: Entered, lane: u32, most: u64) -> Entered {
+        while let Some((next, run)) = self.reader.run_ahead(entered.entries)
+            && next == lane
+            && entered.left.saturating_add(run) <= most
+        {
+            entered.entries += 1;
+            entered.left += run;
+        }
+        entered
     }
 
     fn is_located(&self, lane: usize) -> bool {
@@ -139,7 +166,7 @@ impl Engine {
             let Some(ordered) = &mut self.ordered else {
                 return Ok(false);
             };
-            if let Some((lane, left)) = ordered.entry {
+            if let Some(Entered { lane, left, .. }) = ordered.entered {
                 if self.take_known(lane, left)? {
                     return Ok(true);
                 }
@@ -184,7 +211,9 @@ impl Engine {
         let position = lane.reader.position();
         if recorded(&lane.data.tickets, position & (capacity - 1)) == Some(ticket) {
             ordered.set_located(index);
-            ordered.entry = Some((index, count.min(capacity)));
+            let entered = Entered { lane: index, entries: 1, left: count.min(capacity), part: 0 };
+            let most = if self.in_place { self.visit_frames } else { 0 };
+            ordered.entered = Some(ordered.with_followers(entered, number, most));
             return Ok(());
         }
         self.find(ticket, index, count)
@@ -218,7 +247,8 @@ impl Engine {
         lane.reader.jump(found);
         let counts = !lossless && ordered.is_located(index);
         ordered.set_located(index);
-        ordered.entry = Some((index, count.min(capacity)));
+        let left = count.min(capacity);
+        ordered.entered = Some(Entered { lane: index, entries: 1, left, part: 0 });
         if counts {
             self.count_lost(index, skipped);
         }
@@ -258,14 +288,25 @@ impl Engine {
         let Some(ordered) = &mut self.ordered else {
             return;
         };
-        let Some((lane, left)) = ordered.entry else {
+        let Some(mut entered) = ordered.entered.take() else {
             return;
         };
-        let left = left.saturating_sub(count);
-        ordered.entry = (left > 0).then_some((lane, left));
-        if left == 0 {
-            ordered.reader.passed();
+        entered.left = entered.left.saturating_sub(count);
+        if entered.left == 0 {
+            ordered.reader.pass(entered.entries);
+            return;
         }
+        // Given back before its end: only what is read whole is passed.
+        entered.part = entered.part.saturating_add(count);
+        while entered.entries > 1
+            && let Some((_, run)) = ordered.reader.run_ahead(0)
+            && entered.part >= run
+        {
+            ordered.reader.passed();
+            entered.entries -= 1;
+            entered.part -= run;
+        }
+        ordered.entered = Some(entered);
     }
 
     /// Books `count` frames of a lane as read; stores the cursors now and then.

@@ -86,10 +86,28 @@ impl<M: OrderWords> OrderReader<M> {
         Next::Hole
     }
 
+    /// The run that stands `ahead` entries after the one that `next` returned, if one is committed
+    /// there.
+    #[inline]
+    pub(crate) fn run_ahead(&self, ahead: u64) -> Option<(u32, u64)> {
+        let ticket = self.next.wrapping_add(ahead);
+        let slot = self.laps.entry(self.words.entries(), ticket)?;
+        // ORDERING: acquire, as in `next`.
+        let entry = Entry::from_word(slot.load(Ordering::Acquire));
+        let is_run = entry.against(self.laps.lap(ticket)).is_eq() && !entry.is_tomb();
+        is_run.then(|| (entry.lane(), entry.run()))
+    }
+
     /// Moves past the entry that `next` returned.
     #[inline]
     pub(crate) fn passed(&mut self) {
-        self.next = self.next.wrapping_add(1);
+        self.pass(1);
+    }
+
+    /// Moves past `count` entries, which are committed.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: u64) {
+        self.next = self.next.wrapping_add(count);
         self.hole_since_ns = None;
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Engine {
     pub(super) short_limit: u64,
     /// What a frame takes on this bus.
     pub(super) way: Way,
+    /// Frames have timestamps.
+    pub(super) is_stamped: bool,
     pub(super) data: LaneData,
     pub(super) order: Option<OrderWriter<OrderMemory>>,
     /// Where lossy frames are written before they are copied to their slots word by word; what is
@@ -118,8 +120,8 @@ impl Engine {
         let light = Light::register();
         let event = shape.frames == FrameLayout::Event;
         let is_stamped = event && shape.timestamps != Timestamps::Off;
-        let way = match lossless && order.is_none() && !light.needs_fence() {
-            true if is_stamped => Way::Stamped,
+        let way = match lossless && !light.needs_fence() {
+            true if is_stamped || order.is_some() => Way::Middling,
             true => Way::Short,
             false => Way::Long,
         };
@@ -127,6 +129,7 @@ impl Engine {
             first: lane.head(),
             short_limit: lane.head(),
             way,
+            is_stamped,
             lane,
             data,
             order,

@@ -19,8 +19,9 @@ pub(super) enum Way {
     /// Credit is all: the bus is lossless, without an order and without timestamps, and the kernel has
     /// the light barrier.
     Short,
-    /// The same, and a look at the clock.
-    Stamped,
+    /// The same, and a look at the clock, if its frames have timestamps, or a ticket, if it has an
+    /// order.
+    Middling,
     /// More.
     Long,
 }
@@ -92,11 +93,14 @@ impl Engine {
         bytes: &[u8],
         room: Room,
     ) -> Result<u64, PublishError> {
-        if self.way == Way::Stamped && self.lane.has_credit() && !alarm::is_raised() {
-            // The clock is all that there is more to ask.
+        if self.way == Way::Middling && self.lane.has_credit() && !alarm::is_raised() {
             let position = self.lane.head();
+            let time_ns = if self.is_stamped { clock::monotonic_ns() } else { 0 };
             // SAFETY: there is credit for the position; the length by this function's contract.
-            unsafe { self.put(position, kind, clock::monotonic_ns(), bytes) };
+            unsafe { self.put(position, kind, time_ns, bytes) };
+            if self.order.is_some() {
+                self.commit_in_order(position, 1, room)?;
+            }
             self.publish_the_short_way(1);
             return Ok(position);
         }

@@ -7,7 +7,6 @@ pub(crate) mod alarm;
 pub(crate) mod lock;
 pub(crate) mod mapping;
 pub(crate) mod name;
-mod prefetch;
 pub(crate) mod sealed;
 pub(crate) mod segment;
 pub(crate) mod sigbus;

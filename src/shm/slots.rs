@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::mapping::Mapping;
-use super::prefetch;
 use super::window::{SlotMut, Window};
 use crate::crash::crash_point;
 use crate::layout::frame::{FrameHeader, FrameShape};
+use crate::sync::prefetch;
 
 /// The slots of one lane.
 #[derive(Clone, Debug)]
@@ -92,7 +92,9 @@ impl Slots {
     /// Asks for the slot of `position`, which is about to be read.
     #[inline]
     pub(crate) fn expect_read(&self, position: u64) {
-        prefetch::to_read(self.pointer(position));
+        if let Some(first) = self.words(position).first() {
+            prefetch::to_read(first);
+        }
     }
 
     /// The slot of `position`, for writing.

@@ -10,6 +10,7 @@ pub(crate) mod barrier;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod futex;
+pub(crate) mod prefetch;
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

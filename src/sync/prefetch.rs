@@ -2,17 +2,15 @@
 
 #![allow(unsafe_code)]
 
-use std::ptr::NonNull;
-
-/// Asks for the line at an address in order to read it.
+/// Asks for the line where `place` begins, in order to read it.
 #[inline]
-pub(super) fn to_read(at: NonNull<u8>) {
-    #[cfg(target_arch = "x86_64")]
+pub(crate) fn to_read<T>(place: &T) {
+    #[cfg(all(target_arch = "x86_64", not(loom)))]
     // SAFETY: a prefetch does not access memory as far as the program is concerned, and never faults.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(at.as_ptr().cast());
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast());
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
+    #[cfg(not(all(target_arch = "x86_64", not(loom))))]
+    let _ = place;
 }
