@@ -25,13 +25,12 @@ use crate::sync::{AtomicU64, Ordering, barrier, futex};
 const PARK: Duration = Duration::from_millis(20);
 /// The same where the kernel refuses the heavy barrier and a wake may be missed.
 const PARK_UNSURE: Duration = Duration::from_millis(1);
-/// Steps of spinning before the strategies that do more than spin go on to the next thing.
-const SPINS: u32 = 128;
+/// Steps of spinning before the strategies that do more than spin go on to the next thing: some 20 us.
+const SPINS: u32 = 1024;
+/// How often a wait that only spins looks at the clock, in steps.
+const CLOCK_STEPS: u32 = 128;
 /// Yields after that, in the adaptive strategy.
 const YIELDS: u32 = 32;
-/// Processor pauses per spinning step: long enough not to pull the line from the other side's core
-/// all the time, short enough not to be noticed (some 20 ns).
-const PAUSES: u32 = 8;
 
 /// One wait, from the first miss to success or timeout.
 #[derive(Debug)]
@@ -68,9 +67,9 @@ impl Waiting {
             Wait::Parking => (SPINS, 0),
             Wait::Adaptive => (SPINS, YIELDS),
         };
-        // The clock costs more than a spin; a busy wait reads it every SPINS steps.
+        // The clock costs more than a spin.
         let spinning = self.steps < spins;
-        let reads_clock = !spinning || self.steps.is_multiple_of(SPINS);
+        let reads_clock = !spinning || self.steps.is_multiple_of(CLOCK_STEPS);
         let left = match self.deadline {
             Some(deadline) if reads_clock => {
                 match deadline.checked_duration_since(Instant::now()) {
@@ -81,9 +80,9 @@ impl Waiting {
             _ => PARK,
         };
         if spinning || spins == u32::MAX {
-            for _ in 0..PAUSES {
-                std::hint::spin_loop();
-            }
+            // One pause of the processor, up to 20 ns: not to be late. (`consumer::pace` keeps off the
+            // line where frames come so fast that it pays.)
+            std::hint::spin_loop();
             Step::Again
         } else if self.steps.saturating_sub(spins) < yields || yields == u32::MAX {
             std::thread::yield_now();

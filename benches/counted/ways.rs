@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 
+use busway::{
+    Bus, BusOptions, Consumer, Frame, FrameLayout, OnFull, Producer, Timestamps, Topology,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-use busway::{Bus, BusOptions, Consumer, Frame, FrameLayout, OnFull, Producer, Timestamps, Topology};
 
 /// Frames published before they are read: a visit to a lane.
 const RUN: u64 = 256;
@@ -195,7 +197,8 @@ fn read_in_runs(consumer: &mut Consumer) {
     let mut read = |frame: busway::FrameRef<'_>| {
         sum = sum.wrapping_add(frame.value::<Line>().expect("a line").words[0]);
     };
-    while consumer.poll_batch(usize::MAX, |run| run.for_each(&mut read)).expect("an honest lane") > 0
+    while consumer.poll_batch(usize::MAX, |run| run.for_each(&mut read)).expect("an honest lane")
+        > 0
     {}
     black_box(sum);
 }

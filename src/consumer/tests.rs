@@ -98,3 +98,45 @@ fn joiner_believes_what_it_gates_although_a_producer_had_announced_more() {
         assert_eq!((consumer.lost(), bus.stat().corruptions), (0, 0), "{topology}");
     }
 }
+
+#[test]
+fn run_of_several_entries_is_given_back_entry_by_entry() {
+    let name = format!("t-{}-merged", std::process::id());
+    let _guard = Guard(name.clone());
+    let options = Bus::options().topology(Topology::Ordered).lanes(1).capacity_frames(64);
+    let bus = options.create(&name).unwrap();
+    let mut consumer = bus.consumer().attach().unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    publish(&mut producer, 2);
+    let mut batch = producer.claim_batch(3).unwrap();
+    for index in 0..3 {
+        batch.frame(index).unwrap().set_len(1).unwrap();
+    }
+    batch.commit().unwrap();
+    publish(&mut producer, 4);
+    let passed = |polled: u32| {
+        let mut consumer = bus.consumer().start(Start::Oldest).attach().unwrap();
+        for _ in 0..polled {
+            assert!(consumer.poll().unwrap().is_some());
+        }
+        consumer.release();
+        (consumer.order_position().unwrap(), consumer.lane_position(0).unwrap())
+    };
+    // Tickets of whole runs only; frames one by one.
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 9].map(passed).map(|(ticket, _)| ticket),
+        [0, 1, 2, 2, 2, 3, 4, 7]
+    );
+    assert_eq!(
+        [0, 1, 2, 3, 4, 5, 6, 9].map(passed).map(|(_, frame)| frame),
+        [0, 1, 2, 3, 4, 5, 6, 9]
+    );
+    // Handed out in the middle of a run, and gone on with after it was given back.
+    for number in 0..9 {
+        let frame = consumer.poll().unwrap().unwrap();
+        assert_eq!(frame.position(), number);
+        consumer.release();
+    }
+    assert!(consumer.poll().unwrap().is_none());
+    assert_eq!(consumer.order_position(), Some(7));
+}

@@ -272,3 +272,22 @@ fn a_killed_measurement_leaves_nothing() {
     family.ends();
     eventually("the bus is removed", || segments("bench", pid).is_empty());
 }
+
+#[test]
+fn ratio_to_the_bare_lane_is_that_of_the_runs() {
+    let sandbox = Sandbox::new();
+    let compared = ["bench", "--messages", "20k", "--runs", "3", "--compare", "limit"];
+    let document = sandbox.document("busway.bench/1", &compared);
+    let ratio = |run: &Value| {
+        let [rate, limit] = ["messages_per_second", "limit_frames_per_second"]
+            .map(|field| run[field].as_f64().unwrap());
+        rate / limit
+    };
+    let mut ratios: Vec<f64> = document["runs"].as_array().unwrap().iter().map(ratio).collect();
+    ratios.sort_by(f64::total_cmp);
+    let shown = document["median"]["of_limit"].as_f64().unwrap();
+    assert!((shown - ratios[1]).abs() < 1e-9, "{shown} of {ratios:?}");
+    let text = sandbox.ok(&compared);
+    assert!(text.contains(" of a bare lane's "), "{text}");
+    sandbox.run(&["bench", "--compare", "x"]).failed(2, &["limit"]);
+}

@@ -36,6 +36,9 @@ const BATCH_FRAMES: u64 = 64;
 /// How long the ping-pong beside other measurements takes.
 const BESIDE: Duration = Duration::from_millis(20);
 
+/// How long the bare lane beside other measurements takes.
+const LANE_BESIDE: Duration = Duration::from_millis(200);
+
 /// Arguments of `bench limit`.
 #[derive(Debug, clap::Args)]
 pub struct LimitArgs {
@@ -229,13 +232,37 @@ fn ping_pong_for(
     latency.percentiles().ok_or_else(|| Failure::failed("no round trip was measured"))
 }
 
+/// The bare lane beside another measurement that publishes so many messages at once, in frames a
+/// second. Its reader pauses, as a consumer of a bus does under a flood.
+///
+/// Between the processors of these two workers.
+pub fn bare_lane_beside(
+    stop: &Stop,
+    pins: &Pins,
+    between: [usize; 2],
+    batch_messages: u32,
+) -> Result<u64, Failure> {
+    let drive = if batch_messages > 1 { Drive::Batches } else { Drive::OneByOneBackOff };
+    bare_lane_for(stop, between.map(|worker| pins.of_worker(worker)), LANE_BESIDE, drive)
+}
+
 fn bare_lane(stop: &Stop, pins: &Pins, duration: Duration, drive: Drive) -> Result<u64, Failure> {
+    bare_lane_for(stop, [0, 1].map(|worker| pins.of_worker(worker)), duration, drive)
+}
+
+fn bare_lane_for(
+    stop: &Stop,
+    cpus: [Option<usize>; 2],
+    duration: Duration,
+    drive: Drive,
+) -> Result<u64, Failure> {
+    let [writer, reader] = cpus;
     let board = BoardFile::create()?;
     let mut crew = Crew::new(stop);
     let task = |part| Task::Limit { board: board.number(), part };
-    let write = plan::hire(&mut crew, "writer", pins.of_worker(0), task(Part::Write))?;
+    let write = plan::hire(&mut crew, "writer", writer, task(Part::Write))?;
     let reading = task(Part::Read(drive.pauses()));
-    let read = plan::hire(&mut crew, "reader", pins.of_worker(1), reading)?;
+    let read = plan::hire(&mut crew, "reader", reader, reading)?;
     crew.gather::<()>(&[write, read], || Ok(()))?;
     let duration_ns = super::nanoseconds(duration);
     crew.order(write, &WriteOrder { duration_ns, batch_frames: drive.batch_frames() })?;

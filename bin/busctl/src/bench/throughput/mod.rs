@@ -130,8 +130,18 @@ pub struct ThroughputArgs {
     /// Messages a second of each producer, for latencies from the intended send time
     #[arg(long, value_name = "HZ", default_value = "max", value_parser = parse_rate)]
     rate: Rate,
+    /// Measure this beside each run, and print the ratio
+    #[arg(long, value_name = "WHAT", value_enum)]
+    compare: Option<Yardstick>,
     #[command(flatten)]
     common: super::CommonArgs,
+}
+
+/// What a bus can be measured against.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Yardstick {
+    /// The bare lane of `bench limit`: 64-byte frames, one by one or in batches of 64
+    Limit,
 }
 
 /// What is measured: the arguments, checked.
@@ -178,7 +188,13 @@ pub fn run(args: &ThroughputArgs, out: &Out) -> Result<ExitCode, Failure> {
         let messages = warm_up(&mut session, &shape, amount)?;
         let phase = session.phase(messages)?;
         session.close()?;
-        report.add(RunReport::new(&shape, &phase, ping_pong), out)?;
+        let limit = match args.compare {
+            Some(Yardstick::Limit) => {
+                Some(limit::bare_lane_beside(&stop, &pins, ends, shape.batch_messages)?)
+            }
+            None => None,
+        };
+        report.add(RunReport::new(&shape, &phase, ping_pong, limit), out)?;
     }
     report.end(out)
 }

@@ -37,6 +37,9 @@ struct Median {
     #[serde(skip_serializing_if = "Option::is_none")]
     latency: Option<Percentiles>,
     ping_pong: Option<Percentiles>,
+    /// Messages for each frame of the bare lane beside each run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of_limit: Option<f64>,
 }
 
 /// One run.
@@ -57,6 +60,9 @@ pub struct RunReport {
     latency: Option<Percentiles>,
     /// The bare round trip between the same processors, just before.
     ping_pong: Percentiles,
+    /// Frames a second of a bare lane between the same processors, just after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_frames_per_second: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -79,7 +85,12 @@ struct ConsumerLine {
 
 impl RunReport {
     /// Of a measured phase.
-    pub fn new(shape: &Shape, phase: &Phase, ping_pong: Percentiles) -> Self {
+    pub fn new(
+        shape: &Shape,
+        phase: &Phase,
+        ping_pong: Percentiles,
+        limit_frames_per_second: Option<u64>,
+    ) -> Self {
         let mut latency = Latency::new();
         for (_, consumer) in &phase.consumers {
             latency.add(&consumer.latency);
@@ -118,7 +129,14 @@ impl RunReport {
             consumers: consumers.collect(),
             latency: latency.percentiles(),
             ping_pong,
+            limit_frames_per_second,
         }
+    }
+
+    /// Messages for each frame of the bare lane beside it.
+    fn of_limit(&self) -> Option<f64> {
+        let limit = self.limit_frames_per_second.filter(|limit| *limit > 0)?;
+        Some(float(self.messages_per_second) / float(limit))
     }
 
     /// The cells of the table of runs.
@@ -189,6 +207,7 @@ impl Report {
             lost: spread(|run| run.lost),
             latency: Percentiles::median_of(&latencies),
             ping_pong: Percentiles::median_of(&ping_pongs),
+            of_limit: self.of_limit(),
         };
         if out.json() {
             self.median = Some(median);
@@ -203,12 +222,27 @@ impl Report {
             out.paint(Paint::Bold, middle),
             format_bytes(median.bytes_per_second.median),
         ))?;
+        if let Some(of_limit) = median.of_limit {
+            let limits = self.runs.iter().filter_map(|run| run.limit_frames_per_second);
+            out.line(format_args!(
+                "{} of a bare lane's {} frames/s (median of the runs' ratios; `bench limit`)",
+                out.paint(Paint::Bold, format_args!("{of_limit:.2}")),
+                format_rate(float(Spread::of(limits).median)),
+            ))?;
+        }
         if let Some(latency) = median.latency {
             out.line("")?;
             latency::print(out, "FROM INTENDED SEND TIME", latency)?;
         }
         out.line("")?;
         self.print_ends(out)
+    }
+
+    /// The median of the runs' ratios to the bare lane, if it was measured.
+    fn of_limit(&self) -> Option<f64> {
+        let mut ratios: Vec<f64> = self.runs.iter().filter_map(RunReport::of_limit).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios.get(ratios.len().saturating_sub(1) / 2).copied()
     }
 
     /// What each end did, in the run with the middle speed.
