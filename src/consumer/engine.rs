@@ -560,7 +560,7 @@ impl Engine {
     }
 
     pub(super) fn order_position(&self) -> Option<u64> {
-        Some(self.ordered.as_ref()?.position())
+        Some(self.ordered.as_ref()?.position(self.run.handed()))
     }
 
     pub(super) fn lost(&self) -> u64 {

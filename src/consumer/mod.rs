@@ -177,7 +177,8 @@ impl<T> Consumer<T> {
         self.engine.lane_position(lane)
     }
 
-    /// The place in the total order, on an `ordered` bus.
+    /// The place in the total order, on an `ordered` bus: the ticket of the frame to poll next, which all
+    /// frames of a batch share, or an earlier one that no frame has.
     #[must_use]
     pub fn order_position(&self) -> Option<u64> {
         self.engine.order_position()

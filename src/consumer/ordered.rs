@@ -117,8 +117,22 @@ impl Ordered {
         }
     }
 
-    pub(super) fn position(&self) -> u64 {
-        self.reader.position()
+    /// The ticket of the frame that is handed out next, or a later one if that is not there yet, when
+    /// `handed` of the present run have not been given back.
+    pub(super) fn position(&self, handed: u64) -> u64 {
+        let Some(Entered { entries, part, .. }) = self.entered else {
+            return self.reader.position();
+        };
+        let mut before = part.saturating_add(handed);
+        let mut passed = 0;
+        while passed < entries
+            && let Some((_, run)) = self.reader.run_ahead(passed)
+            && run <= before
+        {
+            before -= run;
+            passed += 1;
+        }
+        self.reader.position().wrapping_add(passed)
     }
 
     /// Whether a ticket was taken that this consumer has not passed.

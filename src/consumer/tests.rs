@@ -131,6 +131,12 @@ fn run_of_several_entries_is_given_back_entry_by_entry() {
         [0, 1, 2, 3, 4, 5, 6, 9].map(passed).map(|(_, frame)| frame),
         [0, 1, 2, 3, 4, 5, 6, 9]
     );
+    // The place is that of the frame that comes next, whether or not what was is given back.
+    let mut other = bus.consumer().start(Start::Oldest).attach().unwrap();
+    for ticket in [1, 2, 2, 2, 3, 4, 5, 6, 7] {
+        assert!(other.poll().unwrap().is_some());
+        assert_eq!(other.order_position(), Some(ticket));
+    }
     // Handed out in the middle of a run, and gone on with after it was given back.
     for number in 0..9 {
         let frame = consumer.poll().unwrap().unwrap();

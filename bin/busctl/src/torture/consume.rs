@@ -157,10 +157,9 @@ impl Work {
         self.watch.look(worker.board(), lane, monotonic_ns(), way > 7);
         match (result, booked) {
             (Ok(()), Some(booked)) => {
-                // A batch of frames is passed when it has been handed out, one frame by the next
-                // call; and an entry when all of its frames are.
+                // The place is after the batch of the last frame once all of it has been handed out.
                 let ended = booked.last.is_some_and(|last| last.index + 1 == last.count);
-                let passed = u64::from(way <= 5 && ended);
+                let passed = u64::from(ended);
                 let first = self.origin.wrapping_add(passed);
                 let position = consumer.order_position();
                 Ok(Found::Run(booked, position.map(|next| next.wrapping_sub(first))))
