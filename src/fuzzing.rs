@@ -113,6 +113,7 @@ pub fn accept(file: &[u8], name: &str, file_bytes: u64) -> Option<Accepted> {
     let counts = [shape.capacity, shape.lanes.into(), shape.consumers.into()];
     let [capacity, lanes, consumers] = counts;
     let tickets = if geometry.order_capacity > 0 { capacity * 8 } else { 0 };
+    let header_bytes = u64::try_from(geometry.frame_shape()?.header_bytes()).ok()?;
     Some(Accepted {
         regions: [header, control, cursors, heads, order, data]
             .map(|Region { offset, bytes }| (offset, bytes)),
@@ -126,7 +127,7 @@ pub fn accept(file: &[u8], name: &str, file_bytes: u64) -> Option<Accepted> {
         tickets_offset: geometry.tickets_offset,
         tickets_end: geometry.tickets_offset + tickets,
         stride_bytes: geometry.stride_bytes.into(),
-        frame_bytes: u64::from(geometry.header_bytes()) + u64::from(shape.payload_bytes),
+        frame_bytes: header_bytes + u64::from(shape.payload_bytes),
         order_entries: geometry.order_capacity,
         counts,
     })

@@ -21,8 +21,9 @@ use crate::layout::words::SeatWords;
 use crate::options::Wait;
 use crate::sync::{AtomicU64, Ordering, barrier, futex};
 
-/// Longest time asleep before looking again. Fifty looks a second cost nothing that can be seen.
-const PARK: Duration = Duration::from_millis(20);
+/// Longest time asleep before looking again. Twenty looks a second take less than a thousandth of a core,
+/// also where each is an interrupt of the other cores (`barrier::heavy`).
+const PARK: Duration = Duration::from_millis(50);
 /// The same where the kernel refuses the heavy barrier and a wake may be missed.
 const PARK_UNSURE: Duration = Duration::from_millis(1);
 /// Steps of spinning before the strategies that do more than spin go on to the next thing: some 20 us.

@@ -300,6 +300,15 @@ fn one_process_publishes_and_polls_without_a_system_call() {
 }
 
 #[test]
+fn ten_million_frames_take_no_system_call() {
+    let _alone = alone();
+    let (what, name) = buses(Timestamps::Off, 1 << 14)
+        .find(|(what, _)| what.contains("lanes") && what.contains("block"))
+        .expect("a lossless bus of lanes");
+    assert_clean(spawn("both", &name, 10 * MILLION, false), &what);
+}
+
+#[test]
 fn two_processes_publish_and_poll_without_a_system_call() {
     let _alone = alone();
     let clock = clock_is_a_call();
