@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use busway::{Bus, BusOptions, OnFull, PollError, PublishError, Start, Topology};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::matrix::check;
 use crate::support::PATIENCE;
@@ -28,6 +28,14 @@ fn evicting(topology: Topology, on_full: OnFull) -> BusOptions {
 fn signal(worker: &Worker, signal: Signal) {
     let pid = Pid::from_raw(worker.pid().cast_signed()).expect("a pid");
     kill_process(pid, signal).expect("a worker to signal");
+}
+
+/// Stops a worker; returns when it stands, whichever processor it ran on.
+fn stop(worker: &Worker) {
+    signal(worker, Signal::STOP);
+    let pid = Pid::from_raw(worker.pid().cast_signed()).expect("a pid");
+    let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(pid), stopped).expect("a child that stops");
 }
 
 /// Promise 3 (ARCHITECTURE.md).
@@ -168,7 +176,7 @@ fn stopped_consumer_is_evicted_and_has_read_only_whole_frames() {
             linger: true,
             ..Produce::new(bus.name(), 0, 200_000)
         }]);
-        signal(&victim, Signal::STOP);
+        stop(&victim);
         let published = producers[0].published();
         producers[0].stop();
         check(&survivor.report(), std::slice::from_ref(&published), OnFull::Block);
@@ -283,7 +291,7 @@ fn newcomer_in_an_evicted_ones_seat_starts_afresh() {
 fn killed_while_evicted_is_recovered_like_anybody() {
     let bus = TestBus::new(&evicting(Topology::Lanes, OnFull::Block).consumers(1));
     let mut victim = Worker::attached(&Role::Consume(Consume::new(bus.name())));
-    signal(&victim, Signal::STOP);
+    stop(&victim);
     bus.kick(victim.pid()).unwrap();
     victim.kill();
     assert!(bus.consumer().attach().is_ok());
