@@ -120,9 +120,13 @@ impl Ordered {
     /// The ticket of the frame that is handed out next, or a later one if that is not there yet, when
     /// `handed` of the present run have not been given back.
     pub(super) fn position(&self, handed: u64) -> u64 {
-        let Some(Entered { entries, part, .. }) = self.entered else {
+        let Some(Entered { entries, left, part, .. }) = self.entered else {
             return self.reader.position();
         };
+        if handed >= left {
+            // Not asked of the ring: on a lossy bus the entry may be another by now.
+            return self.reader.position().wrapping_add(entries);
+        }
         let mut before = part.saturating_add(handed);
         let mut passed = 0;
         while passed < entries

@@ -2,7 +2,7 @@
 
 use crate::bus::Bus;
 use crate::layout::geometry::Geometry;
-use crate::options::{Start, Topology};
+use crate::options::{OnFull, Start, Topology};
 use crate::producer::Producer;
 use crate::regions::{Regions, View};
 use crate::shm::segment::Segment;
@@ -145,4 +145,19 @@ fn run_of_several_entries_is_given_back_entry_by_entry() {
     }
     assert!(consumer.poll().unwrap().is_none());
     assert_eq!(consumer.order_position(), Some(7));
+}
+
+#[test]
+fn place_after_a_batch_is_known_although_its_entry_was_overwritten() {
+    let name = format!("t-{}-lapped", std::process::id());
+    let _guard = Guard(name.clone());
+    let options = Bus::options().topology(Topology::Ordered).lanes(1).capacity_frames(64);
+    let bus = options.on_full(OnFull::DropOldest).create(&name).unwrap();
+    let mut consumer = bus.consumer().attach().unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    publish(&mut producer, 1);
+    assert!(consumer.poll().unwrap().is_some());
+    // More than the order ring has entries.
+    publish(&mut producer, 10_000);
+    assert_eq!(consumer.order_position(), Some(1));
 }
