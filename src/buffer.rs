@@ -37,7 +37,7 @@ impl Buffer {
 
     /// A range of bytes; empty when it is out of range.
     #[inline]
-    pub(crate) fn bytes(&self, range: Range<usize>) -> &[u8] {
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.lines.as_bytes().get(range).unwrap_or_default()
     }
 

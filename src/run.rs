@@ -1,8 +1,8 @@
 //! The run that a reader is in the middle of, and how one is taken from a lane.
 //!
 //! A run is a number of frames of one lane that have been made sure of together: by the gate on a
-//! lossless bus, by copying and checking on a lossy one. It does not go past the ring's end, so that
-//! its frames stand one after the other.
+//! lossless bus, by copying and checking on a lossy one. Its frames stand one after the other: one that
+//! is read in place does not go past the ring's end.
 
 #![allow(unsafe_code)]
 

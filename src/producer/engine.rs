@@ -15,7 +15,7 @@ use crate::lane::bits;
 use crate::lane::writer::LaneWriter;
 use crate::layout::frame::FrameHeader;
 use crate::layout::words::LaneWords;
-use crate::options::{FrameLayout, OnFull, Timestamps, Topology, Wait};
+use crate::options::{OnFull, Timestamps, Topology, Wait};
 use crate::order::writer::OrderWriter;
 use crate::park;
 use crate::participant::Role;
@@ -56,8 +56,6 @@ pub(super) struct Engine {
     pub(super) short_limit: u64,
     /// What a frame takes on this bus.
     pub(super) way: Way,
-    /// Frames have timestamps.
-    pub(super) is_stamped: bool,
     pub(super) data: LaneData,
     pub(super) order: Option<OrderWriter<OrderMemory>>,
     /// Where lossy frames are written before they are copied to their slots word by word; what is
@@ -65,9 +63,8 @@ pub(super) struct Engine {
     pub(super) staging: Buffer,
     pub(super) light: Light,
     pub(super) lossless: bool,
-    pub(super) event: bool,
+    /// When frames are stamped; never where they have no header.
     pub(super) timestamps: Timestamps,
-    pub(super) payload_max: usize,
     pub(super) batch_max: u64,
     pub(super) capacity: u64,
     pub(super) on_full: OnFull,
@@ -116,12 +113,11 @@ impl Engine {
         crash_point!(LaneNotOpen);
         tie.open_lane(&regions, seat.index)?;
         let stride = data.slots.stride();
-        let small = |bytes: u32| usize::try_from(bytes).unwrap_or(0);
         let light = Light::register();
-        let event = shape.frames == FrameLayout::Event;
-        let is_stamped = event && shape.timestamps != Timestamps::Off;
+        let is_event = data.slots.shape().is_event();
+        let timestamps = if is_event { shape.timestamps } else { Timestamps::Off };
         let way = match lossless && !light.needs_fence() {
-            true if is_stamped || order.is_some() => Way::Middling,
+            true if timestamps != Timestamps::Off || order.is_some() => Way::Middling,
             true => Way::Short,
             false => Way::Long,
         };
@@ -129,16 +125,13 @@ impl Engine {
             first: lane.head(),
             short_limit: lane.head(),
             way,
-            is_stamped,
             lane,
             data,
             order,
             staging: Buffer::new(if lossless { 0 } else { stride }),
             light,
             lossless,
-            event,
-            timestamps: shape.timestamps,
-            payload_max: small(shape.payload_bytes),
+            timestamps,
             batch_max: geometry.batch_max(),
             capacity: shape.capacity,
             on_full: shape.on_full,
@@ -174,13 +167,15 @@ impl Engine {
     /// Refuses a payload that a frame of this bus cannot have.
     #[inline]
     pub(super) fn check_len(&self, len: usize) -> Result<(), PublishError> {
-        if len > self.payload_max {
-            return Err(PublishError::TooLarge { len, max: self.payload_max });
+        let shape = self.data.slots.shape();
+        let max = shape.payload_bytes();
+        if len == max || (len < max && shape.is_event()) {
+            Ok(())
+        } else if len > max {
+            Err(PublishError::TooLarge { len, max })
+        } else {
+            Err(PublishError::WrongLength { len, want: max })
         }
-        if !self.event && len != self.payload_max {
-            return Err(PublishError::WrongLength { len, want: self.payload_max });
-        }
-        Ok(())
     }
 
     /// Makes sure that the next `count` frames may be written.
@@ -253,7 +248,7 @@ impl Engine {
     /// Writes header and payload of the `index`-th reserved frame.
     ///
     /// # Safety
-    /// `index` is below the count reserved, and there are no more bytes than `payload_max`.
+    /// `index` is below the count reserved, and there are no more bytes than a payload has.
     #[inline]
     pub(super) unsafe fn write(&mut self, index: u64, kind: u16, bytes: &[u8]) {
         let time_ns = self.claim_time_ns();
@@ -267,7 +262,7 @@ impl Engine {
             return;
         };
         if let Some(header) = slot.header_mut() {
-            // The length is at most `payload_max`, which is a u32.
+            // The length is at most a payload's, which is a u32.
             #[allow(clippy::cast_possible_truncation)]
             let len = bytes.len() as u32;
             *header = FrameHeader { time_ns, len, kind, flags: 0 };
@@ -283,7 +278,7 @@ impl Engine {
     #[inline]
     pub(super) fn claim_time_ns(&self) -> u64 {
         match self.timestamps {
-            Timestamps::Frame if self.event => clock::monotonic_ns(),
+            Timestamps::Frame => clock::monotonic_ns(),
             _ => 0,
         }
     }
@@ -297,7 +292,7 @@ impl Engine {
             return Ok(first);
         }
         self.check_process()?;
-        if self.event && self.timestamps == Timestamps::Batch {
+        if self.timestamps == Timestamps::Batch {
             self.stamp(count);
         }
         if !self.lossless {

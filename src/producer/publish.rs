@@ -9,6 +9,7 @@
 use super::engine::{Engine, Room};
 use crate::error::PublishError;
 use crate::layout::frame::FrameHeader;
+use crate::options::Timestamps;
 use crate::shm::alarm;
 use crate::shm::window::SlotMut;
 use crate::sync::{barrier, clock};
@@ -43,7 +44,7 @@ impl Engine {
     /// The same for bytes of which it is known that they fit.
     ///
     /// # Safety
-    /// There are no more of them than `payload_max`.
+    /// There are no more of them than a payload has.
     #[inline]
     pub(super) unsafe fn publish_fitting(
         &mut self,
@@ -95,7 +96,10 @@ impl Engine {
     ) -> Result<u64, PublishError> {
         if self.way == Way::Middling && self.lane.has_credit() && !alarm::is_raised() {
             let position = self.lane.head();
-            let time_ns = if self.is_stamped { clock::monotonic_ns() } else { 0 };
+            let time_ns = match self.timestamps {
+                Timestamps::Off => 0,
+                Timestamps::Batch | Timestamps::Frame => clock::monotonic_ns(),
+            };
             // SAFETY: there is credit for the position; the length by this function's contract.
             unsafe { self.put(position, kind, time_ns, bytes) };
             if self.order.is_some() {
@@ -113,7 +117,7 @@ impl Engine {
     /// Publishes frames together.
     ///
     /// # Safety
-    /// None of them has more bytes than `payload_max`.
+    /// None of them has more bytes than a payload has.
     #[inline]
     pub(super) unsafe fn publish_all<'a>(
         &mut self,
@@ -142,10 +146,10 @@ impl Engine {
     /// Writes a frame into its slot, on a lossless lane.
     ///
     /// # Safety
-    /// There is credit for the position, which is not published, and no more bytes than `payload_max`.
+    /// There is credit for the position, which is not published, and no more bytes than a payload has.
     #[inline]
     pub(super) unsafe fn put(&mut self, position: u64, kind: u16, time_ns: u64, bytes: &[u8]) {
-        // The length is at most `payload_max`, which is a u32.
+        // The length is at most a payload's, which is a u32.
         #[allow(clippy::cast_possible_truncation)]
         let header = FrameHeader { time_ns, len: bytes.len() as u32, kind, flags: 0 };
         // SAFETY: this is the lane's only producer (it holds the seat's lock), and maps it for writing;
