@@ -8,6 +8,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
 use super::Context;
+use super::error::ApiError;
+use super::work::blocking;
 use crate::api::{API_VERSION, Health, HealthStatus, Version};
 use crate::runtime_dir::own_uid;
 
@@ -25,20 +27,19 @@ pub(super) async fn version() -> Json<Version> {
     })
 }
 
-pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
+pub(super) async fn health(State(context): State<Context>) -> Result<Json<Health>, ApiError> {
     let shared = &context.shared;
     let watch = shared.watch.report();
     let brokered = shared.brokered.clone();
-    // The broker may be making memory for somebody. Should the look break off, it is not counted.
-    let (held, attached) = tokio::task::spawn_blocking(move || {
+    // The broker may be making memory for somebody.
+    let (held, attached) = blocking(move || {
         let broker = brokered.lock();
         let attached = |bus: &busway::host::HostedBus| bus.participants().len();
-        (broker.buses().count(), broker.buses().map(attached).sum::<usize>())
+        Ok((broker.buses().count(), broker.buses().map(attached).sum::<usize>()))
     })
-    .await
-    .unwrap_or_default();
+    .await?;
     let keeps_up = watch.age < WATCH_AGE_MAX;
-    Json(Health {
+    Ok(Json(Health {
         status: if keeps_up { HealthStatus::Ok } else { HealthStatus::Degraded },
         pid: std::process::id(),
         uid: own_uid(),
@@ -50,7 +51,7 @@ pub(super) async fn health(State(context): State<Context>) -> Json<Health> {
         participants: watch.participants + attached as u64,
         seats_recovered: watch.seats_recovered,
         watch_age_ms: milliseconds(watch.age),
-    })
+    }))
 }
 
 pub(super) async fn openapi() -> impl IntoResponse {
