@@ -66,6 +66,9 @@ struct Options {
     /// Peers to measure, by name or by family (`busway`, `limit`) [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     peers: Vec<String>,
+    /// Only cases with this in their names, such as `4 producers` [default: all]
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// Runs of each case, interleaved [default: 5; 1 with --quick]
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
@@ -188,6 +191,7 @@ fn extent(options: &Options) -> Result<Extent, String> {
     Ok(Extent {
         duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
         quick: options.quick,
+        only: options.only.clone(),
         poll_max: options.poll.unwrap_or(POLL_MAX).max(1),
         capacity_bytes: options.capacity_kib.map(|kib| kib << 10),
         shm_bytes: shm.f_bavail.saturating_mul(shm.f_frsize),

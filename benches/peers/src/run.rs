@@ -59,6 +59,7 @@ pub fn run(
     let mut cases: Vec<Measured> = scenario
         .cases(extent)
         .into_iter()
+        .filter(|case| extent.only.as_ref().is_none_or(|part| case.name.contains(part)))
         .map(|case| measure_case(scenario, case, peers, pins, runs, &mut say))
         .collect();
     let samples = cases.iter().flat_map(|measured| &measured.rows).flat_map(|row| &row.samples);

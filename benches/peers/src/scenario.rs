@@ -40,12 +40,14 @@ pub enum Scenario {
 }
 
 /// How much is to be measured.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Extent {
     /// How long messages are sent in each sample.
     pub duration_ns: u64,
     /// Fewer cases.
     pub quick: bool,
+    /// Only cases with this in their names.
+    pub only: Option<String>,
     /// Messages that a consumer takes at a time at most.
     pub poll_max: usize,
     /// Bytes of each ring, where the scenario does not vary it.
@@ -114,10 +116,14 @@ impl Scenario {
             }
             Self::FanIn => {
                 let counts = list(&[2], &[2, 4, 8, 16, 64]);
+                let batches = list(&[], &[16, 64]);
                 let orders = [Order::PerProducer, Order::Total];
-                let pairs =
-                    counts.iter().flat_map(|&count| orders.map(move |order| (count, order)));
-                pairs.map(|(count, order)| fan_in(extent, count, order)).collect()
+                let one_by_one = counts.iter().map(|&count| (count, 1));
+                let crowds = one_by_one.chain(batches.iter().map(|&batch| (4, batch)));
+                crowds
+                    .flat_map(|crowd| orders.map(move |order| (crowd, order)))
+                    .map(|((count, batch), order)| fan_in(extent, count, batch, order))
+                    .collect()
             }
             Self::FanOut => {
                 list(&[2], &[1, 2, 4, 8]).iter().map(|&count| fan_out(extent, count)).collect()
@@ -223,13 +229,17 @@ fn throughput(extent: &Extent, payload_bytes: usize, batch: usize) -> Case {
     stream(extent, format!("{payload_bytes} B, {}", batches_of(batch)), shape)
 }
 
-fn fan_in(extent: &Extent, producers: usize, order: Order) -> Case {
-    let shape = Shape { producers, order, ..plain(extent, PAYLOAD_BYTES) };
+fn fan_in(extent: &Extent, producers: usize, batch: usize, order: Order) -> Case {
+    let shape = Shape { batch, producers, order, ..plain(extent, PAYLOAD_BYTES) };
     let kind = match order {
         Order::PerProducer => "order per producer",
         Order::Total => "one total order",
     };
-    stream(extent, format!("{producers} producers, {kind}"), shape)
+    let name = match batch {
+        1 => format!("{producers} producers, {kind}"),
+        _ => format!("{producers} producers, {kind}, {}", batches_of(batch)),
+    };
+    stream(extent, name, shape)
 }
 
 fn fan_out(extent: &Extent, consumers: usize) -> Case {

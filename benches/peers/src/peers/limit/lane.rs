@@ -105,6 +105,12 @@ impl LaneTx {
         Ok(Self { ring, position: 0, limit, backoff: Backoff::new(shape) })
     }
 
+    /// The next position.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Writes without making anything visible; [`publish`](Self::publish) does that.
     #[inline]
     pub fn write(&mut self, count: usize, mut fill: impl FnMut(usize, &mut [u8])) {
@@ -167,6 +173,19 @@ impl LaneRx {
     /// What was tried and what the system said.
     pub fn open(shape: &Shape, place: &Path, number: usize, reader: usize) -> Result<Self, String> {
         Ok(Self { ring: Ring::open(shape, place, number)?, reader, position: 0, head: 0 })
+    }
+
+    /// The next position.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The first word of the next slot, which its writer may be about to store.
+    #[inline]
+    pub fn word(&self) -> &AtomicU64 {
+        // SAFETY: a slot of the mapping; slots are aligned to 8 and no shorter.
+        unsafe { AtomicU64::from_ptr(self.ring.slot(self.position).cast()) }
     }
 
     /// Reads the next message, which the caller knows to be there and visible.

@@ -1,5 +1,7 @@
-//! `limit:order`: bare lanes under one total order. Each batch takes its place in the order by one
-//! `fetch_add` and writes the number of its lane there; the consumer follows the order.
+//! `limit:order`: bare lanes under one total order. Each message takes its place in the order by
+//! `fetch_add`, one for a batch, and writes the number of its lane there; the consumer follows the order.
+//! `limit:order-cas` sets its entries by compare-and-swap, as anything must that lets somebody else give
+//! up the place of a producer which does not come.
 //!
 //! ```text
 //!     0   ticket    places taken; all producers
@@ -11,6 +13,7 @@
 
 #![allow(unsafe_code, reason = "entries are reached without a bounds check")]
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -67,13 +70,54 @@ impl Entries {
     }
 }
 
-/// The rings' and the order's files; the place removes them.
-pub struct Order;
+/// How an entry is set, as a type: one peer for each.
+pub trait Set {
+    /// The peer's name.
+    const NAME: &'static str;
+    /// The peer's line in the list.
+    const ABOUT: &'static str;
 
-impl Peer for Order {
+    /// Sets an entry; it makes the message visible.
+    fn set(entry: &AtomicU64, value: u64);
+}
+
+/// By a store.
+pub struct Store;
+
+impl Set for Store {
     const NAME: &'static str = "limit:order";
     const ABOUT: &'static str = "the limit: bare lanes and one order ring by fetch_add";
-    type Tx = OrderTx;
+
+    #[inline]
+    fn set(entry: &AtomicU64, value: u64) {
+        // ORDERING: release, pairs with the acquire load in `OrderRx::poll`.
+        entry.store(value, Ordering::Release);
+    }
+}
+
+/// By compare-and-swap.
+pub struct Cas;
+
+impl Set for Cas {
+    const NAME: &'static str = "limit:order-cas";
+    const ABOUT: &'static str = "the same; entries are set by compare-and-swap";
+
+    #[inline]
+    fn set(entry: &AtomicU64, value: u64) {
+        // ORDERING: relaxed; the compare-and-swap checks it again.
+        let old = entry.load(Ordering::Relaxed);
+        // ORDERING: release, as above. It cannot fail: nobody else sets entries of this place.
+        let _ = entry.compare_exchange(old, value, Ordering::Release, Ordering::Relaxed);
+    }
+}
+
+/// The rings' and the order's files; the place removes them.
+pub struct Order<S>(PhantomData<S>);
+
+impl<S: Set> Peer for Order<S> {
+    const NAME: &'static str = S::NAME;
+    const ABOUT: &'static str = S::ABOUT;
+    type Tx = OrderTx<S>;
     type Rx = OrderRx;
 
     fn supports(shape: &Shape) -> Result<(), String> {
@@ -84,12 +128,14 @@ impl Peer for Order {
 
     fn prepare(shape: &Shape, place: &Path) -> Result<Self, String> {
         Entries::create(shape, place)?;
-        (0..shape.seats()).try_for_each(|lane| Ring::create(shape, place, lane)).map(|()| Self)
+        (0..shape.seats()).try_for_each(|lane| Ring::create(shape, place, lane))?;
+        Ok(Self(PhantomData))
     }
 
-    fn tx(shape: &Shape, place: &Path, index: usize) -> Result<OrderTx, String> {
+    fn tx(shape: &Shape, place: &Path, index: usize) -> Result<OrderTx<S>, String> {
         let lane = LaneTx::open(shape, place, index)?;
-        Ok(OrderTx { entries: Entries::open(shape, place)?, lane, number: index as u64 })
+        let (entries, number) = (Entries::open(shape, place)?, index as u64);
+        Ok(OrderTx { entries, lane, number, _set: PhantomData })
     }
 
     fn rx(shape: &Shape, place: &Path, _index: usize) -> Result<OrderRx, String> {
@@ -102,22 +148,21 @@ impl Peer for Order {
 }
 
 /// A producer.
-pub struct OrderTx {
+pub struct OrderTx<S> {
     entries: Entries,
     lane: LaneTx,
     number: u64,
+    _set: PhantomData<S>,
 }
 
-impl Tx for OrderTx {
+impl<S: Set> Tx for OrderTx<S> {
     #[inline]
     fn send(&mut self, count: usize, fill: impl FnMut(usize, &mut [u8])) -> Result<(), String> {
         self.lane.write(count, fill);
         // ORDERING: relaxed; the place alone is taken, the entry makes the message visible.
         let first = self.entries.ticket().fetch_add(count as u64, Ordering::Relaxed);
         for place in first..first + count as u64 {
-            // ORDERING: release, pairs with the acquire load in `OrderRx::poll`.
-            let entry = place << LANE_BITS | (self.number + 1);
-            self.entries.entry(place).store(entry, Ordering::Release);
+            S::set(self.entries.entry(place), place << LANE_BITS | (self.number + 1));
         }
         Ok(())
     }
@@ -138,7 +183,7 @@ impl Rx for OrderRx {
     fn poll(&mut self, max: usize, mut each: impl FnMut(&[u8])) -> Result<usize, String> {
         let mut count = 0;
         while count < max {
-            // ORDERING: acquire, pairs with the release store in `OrderTx::send`: makes the message
+            // ORDERING: acquire, pairs with the release of `Set::set`: makes the message
             // visible.
             let entry = self.entries.entry(self.place).load(Ordering::Acquire);
             let lane = entry & ((1 << LANE_BITS) - 1);
