@@ -329,6 +329,16 @@ pub(crate) struct LaneData {
     pub(crate) tickets: SharedArray,
 }
 
+impl LaneData {
+    /// Where the ticket of a position is kept. Only where there is an order.
+    #[inline]
+    pub(crate) fn ticket(&self, position: u64) -> Option<&AtomicU64> {
+        // One for each slot: a power of two of them.
+        let mask = (self.tickets.len() as u64).wrapping_sub(1);
+        self.tickets.get(usize::try_from(position & mask).ok()?)
+    }
+}
+
 /// Maps one lane's data for its producer.
 ///
 /// # Errors

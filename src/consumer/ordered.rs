@@ -456,7 +456,7 @@ impl Engine {
 fn locate_held(lane: &Lane, capacity: u64, origin: u64, ticket: u64) -> (Option<u64>, u64) {
     let words = lane.reader.words();
     let from = later(lane.reader.position(), lossy::oldest(words, capacity, origin));
-    // ORDERING: acquire, pairs with the release store in `Engine::commit_in_order`. The entry is
+    // ORDERING: acquire, pairs with the release store in `Marks::record`. The entry is
     // acquired, so this is the ticket's position or a later one's, and then the load below sees
     // that one's ticket.
     let at = words.ticket_at.load(Ordering::Acquire);

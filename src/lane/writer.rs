@@ -59,12 +59,6 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         self.limit
     }
 
-    /// Whether the next position may be written with no look at anybody. Lossless buses only.
-    #[inline]
-    pub(crate) fn has_credit(&self) -> bool {
-        self.limit != self.head
-    }
-
     /// The lane's shared words.
     pub(crate) fn words(&self) -> &LaneWords {
         &self.words

@@ -55,25 +55,9 @@ impl<M: OrderWords> OrderWriter<M> {
     /// beside the run's first slot.
     ///
     /// Progress: lock-free; each lost ticket is one punched by a consumer that moved on.
-    #[inline]
     pub(crate) fn commit(&mut self, count: u64, record: impl Fn(u64)) -> Result<u64, NotCommitted> {
-        debug_assert!((1..=RUN_MAX).contains(&count));
-        if self.wary {
-            self.look_first()?;
-        }
         for lost in 0..ATTEMPTS_MAX {
-            // ORDERING: relaxed; the ticket orders nothing by itself. What it stands for becomes
-            // visible by the CAS below, and joiners are met by the fence in `renew`.
-            let ticket = self.words.tail().fetch_add(1, Ordering::Relaxed);
-            crash_point!(TicketTaken);
-            if !is_before(ticket, self.limit) && !self.renew(ticket) {
-                self.wary = true;
-                return Err(NotCommitted::Full);
-            }
-            record(ticket);
-            crash_point!(TicketRecorded);
-            if self.decide(ticket, count) {
-                crash_point!(EntrySet);
+            if let Some(ticket) = self.attempt(count, &record)? {
                 if lost > 1 {
                     // ORDERING: relaxed; a hint for how long to wait.
                     self.words.patience_ns().store(PATIENCE_NS, Ordering::Relaxed);
@@ -85,6 +69,34 @@ impl<M: OrderWords> OrderWriter<M> {
             }
         }
         Err(NotCommitted::Contested)
+    }
+
+    /// The same with one ticket. `None`: that one was punched.
+    #[inline]
+    pub(crate) fn attempt(
+        &mut self,
+        count: u64,
+        record: impl Fn(u64),
+    ) -> Result<Option<u64>, NotCommitted> {
+        debug_assert!((1..=RUN_MAX).contains(&count));
+        if self.wary {
+            self.look_first()?;
+        }
+        // ORDERING: relaxed; the ticket orders nothing by itself. What it stands for becomes
+        // visible by the CAS below, and joiners are met by the fence in `renew`.
+        let ticket = self.words.tail().fetch_add(1, Ordering::Relaxed);
+        crash_point!(TicketTaken);
+        if !is_before(ticket, self.limit) && !self.renew(ticket) {
+            self.wary = true;
+            return Err(NotCommitted::Full);
+        }
+        record(ticket);
+        crash_point!(TicketRecorded);
+        if self.decide(ticket, count) {
+            crash_point!(EntrySet);
+            return Ok(Some(ticket));
+        }
+        Ok(None)
     }
 
     /// Tries to set the entry of `ticket`. `false`: the ticket was given up for us.

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::engine::{Engine, Room};
+use super::publish::Pass;
 use crate::error::PublishError;
 use crate::frame::Frame;
 use crate::layout::frame::FrameHeader;
@@ -20,18 +21,18 @@ pub struct Claim<'a> {
     slot: Slot<'a>,
     room: Room,
     /// How it is published.
-    is_short: bool,
+    pass: Pass,
 }
 
 impl<'a> Claim<'a> {
     #[inline]
     pub(super) fn new(engine: &'a mut Engine, room: Room) -> Result<Self, PublishError> {
         // SAFETY: the claim borrows the engine, asks nothing of it, and ends with the commit.
-        let (slot, is_short) = unsafe { engine.claim(room)? };
+        let (slot, pass) = unsafe { engine.claim(room)? };
         let time_ns = engine.claim_time_ns();
         let mut slot = Slot(slot);
         slot.reset(time_ns);
-        Ok(Self { engine, slot, room, is_short })
+        Ok(Self { engine, slot, room, pass })
     }
 
     /// The payload, all of it; stale content.
@@ -77,7 +78,7 @@ impl<'a> Claim<'a> {
     /// [`PublishError::Contested`].
     #[inline]
     pub fn commit(self) -> Result<u64, PublishError> {
-        self.engine.commit_claimed(self.is_short, self.room)
+        self.engine.commit_claimed(self.pass, self.room)
     }
 }
 

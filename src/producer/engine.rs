@@ -54,6 +54,8 @@ pub(super) struct Engine {
     /// Positions before this are published the short way: there is credit for them. On a bus that has
     /// no short way, never ahead of the first position.
     pub(super) short_limit: u64,
+    /// The same where it takes a ticket, or a look at the clock, besides.
+    pub(super) other_limit: u64,
     /// What a frame takes on this bus.
     pub(super) way: Way,
     pub(super) data: LaneData,
@@ -66,7 +68,6 @@ pub(super) struct Engine {
     /// When frames are stamped; never where they have no header.
     pub(super) timestamps: Timestamps,
     pub(super) batch_max: u64,
-    pub(super) capacity: u64,
     pub(super) on_full: OnFull,
     pub(super) wait: Wait,
     pub(super) timeout: Option<Duration>,
@@ -116,14 +117,16 @@ impl Engine {
         let light = Light::register();
         let is_event = data.slots.shape().is_event();
         let timestamps = if is_event { shape.timestamps } else { Timestamps::Off };
-        let way = match lossless && !light.needs_fence() {
-            true if timestamps != Timestamps::Off || order.is_some() => Way::Middling,
-            true => Way::Short,
-            false => Way::Long,
+        let way = match (lossless && !light.needs_fence(), timestamps) {
+            (false, _) => Way::Long,
+            (true, Timestamps::Batch | Timestamps::Frame) => Way::Stamped,
+            (true, Timestamps::Off) if order.is_some() => Way::Ordered,
+            (true, Timestamps::Off) => Way::Short,
         };
         let mut engine = Self {
             first: lane.head(),
             short_limit: lane.head(),
+            other_limit: lane.head(),
             way,
             lane,
             data,
@@ -133,7 +136,6 @@ impl Engine {
             lossless,
             timestamps,
             batch_max: geometry.batch_max(),
-            capacity: shape.capacity,
             on_full: shape.on_full,
             wait: options.wait,
             timeout: options.timeout,
@@ -192,8 +194,10 @@ impl Engine {
             if !self.lane.has_room(count) {
                 self.wait_for_room(count, room)?;
             }
-            if self.way == Way::Short {
-                self.short_limit = self.lane.limit();
+            match self.way {
+                Way::Short => self.short_limit = self.lane.limit(),
+                Way::Ordered | Way::Stamped => self.other_limit = self.lane.limit(),
+                Way::Long => {}
             }
             return Ok(());
         }

@@ -3,13 +3,31 @@
 use super::engine::{Engine, Room};
 use crate::crash::crash_point;
 use crate::error::PublishError;
+use crate::layout::words::LaneWords;
 use crate::options::{OnFull, Wait};
 use crate::order;
 use crate::order::writer::NotCommitted;
 use crate::park::{Step, Waiting};
+use crate::regions::LaneData;
 use crate::sync::Ordering;
 
 impl Engine {
+    /// Commits the frame at `position`, which is written, on a lossless bus. Most of the time the first
+    /// ticket does it.
+    #[inline]
+    pub(super) fn enter(&mut self, position: u64, room: Room) -> Result<(), PublishError> {
+        if let Some(order) = &mut self.order {
+            let marks = Marks { lane: self.lane.words(), data: &self.data, first: position };
+            if let Ok(Some(_)) = order.attempt(1, |ticket| marks.record(ticket)) {
+                return Ok(());
+            }
+        }
+        self.commit_in_order(position, 1, room)
+    }
+
+    /// Commits a run, as soon as the order ring has an entry for it.
+    #[cold]
+    #[inline(never)]
     pub(super) fn commit_in_order(
         &mut self,
         first: u64,
@@ -45,31 +63,49 @@ impl Engine {
     }
 
     /// Takes tickets until one of them commits the run.
-    #[inline]
     fn try_commit_in_order(&mut self, first: u64, count: u64) -> Result<(), NotCommitted> {
         let Some(order) = &mut self.order else {
             return Ok(());
         };
-        let (words, tickets) = (self.lane.words(), &self.data.tickets);
-        let mask = self.capacity - 1;
+        let marks = Marks { lane: self.lane.words(), data: &self.data, first };
         // A consumer of a lossy bus may come back to a lane after any number of laps: the other
         // slots of the run must not show it tickets of an earlier one.
-        let marked = if self.lossless { 1 } else { count };
+        let others = if self.lossless { 1..1 } else { 1..count };
         let record = |ticket: u64| {
-            for step in 0..marked {
-                let slot = usize::try_from(first.wrapping_add(step) & mask).unwrap_or(usize::MAX);
-                // ORDERING: relaxed; published by the release CAS of the entry, which follows.
-                if let Some(beside) = tickets.get(slot) {
-                    let mark = if step == 0 { ticket } else { order::inside(ticket) };
-                    beside.store(mark, Ordering::Relaxed);
-                }
-            }
-            crash_point!(TicketMarked);
-            words.ticket.store(ticket, Ordering::Relaxed);
-            // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
-            // Pairs as well with the acquire load in `locate_held` of a lossy consumer.
-            words.ticket_at.store(first, Ordering::Release);
+            others.clone().for_each(|step| marks.beside(step, order::inside(ticket)));
+            marks.record(ticket);
         };
         order.commit(count, record).map(drop)
+    }
+}
+
+/// Where the ticket of a run is kept, for who joins and who recovers.
+#[derive(Clone, Copy)]
+struct Marks<'a> {
+    lane: &'a LaneWords,
+    data: &'a LaneData,
+    first: u64,
+}
+
+impl Marks<'_> {
+    /// Beside the run's first slot, and on the lane.
+    #[inline]
+    fn record(self, ticket: u64) {
+        self.beside(0, ticket);
+        crash_point!(TicketMarked);
+        // ORDERING: relaxed; before the store of the position, which is release.
+        self.lane.ticket.store(ticket, Ordering::Relaxed);
+        // ORDERING: release; whoever recovers this lane and sees the position sees the ticket.
+        // Pairs as well with the acquire load in `locate_held` of a lossy consumer.
+        self.lane.ticket_at.store(self.first, Ordering::Release);
+    }
+
+    /// Beside a slot of the run.
+    #[inline]
+    fn beside(self, step: u64, ticket: u64) {
+        if let Some(beside) = self.data.ticket(self.first.wrapping_add(step)) {
+            // ORDERING: relaxed; published by the release CAS of the entry, which follows.
+            beside.store(ticket, Ordering::Relaxed);
+        }
     }
 }

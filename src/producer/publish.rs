@@ -2,7 +2,8 @@
 //!
 //! On most buses, most of the time, a frame takes no more than this: there is credit for it, and no
 //! alarm; write it, store `head`, look whether anybody sleeps. That is one straight line, which has
-//! nothing of the other buses in it. Everything else goes the long way: `reserve`, `write`, `commit`.
+//! nothing of the other buses in it. On an `ordered` bus the same line has the ticket in it. Everything
+//! else goes the long way: `reserve`, `write`, `commit`.
 
 #![allow(unsafe_code)]
 
@@ -20,10 +21,20 @@ pub(super) enum Way {
     /// Credit is all: the bus is lossless, without an order and without timestamps, and the kernel has
     /// the light barrier.
     Short,
-    /// The same, and a look at the clock, if its frames have timestamps, or a ticket, if it has an
-    /// order.
-    Middling,
+    /// The same and a ticket: it has an order.
+    Ordered,
+    /// One of the two, and a look at the clock: its frames have timestamps.
+    Stamped,
     /// More.
+    Long,
+}
+
+/// Which way a frame may go that is to be written now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    Short,
+    Ordered,
+    /// It is reserved.
     Long,
 }
 
@@ -54,7 +65,7 @@ impl Engine {
     ) -> Result<u64, PublishError> {
         if !self.is_short_way(1) {
             // SAFETY: by this function's contract.
-            return unsafe { self.publish_the_long_way(kind, bytes, room) };
+            return unsafe { self.publish_another_way(kind, bytes, room) };
         }
         let position = self.lane.head();
         // SAFETY: there is credit for the position; the length by this function's contract.
@@ -70,6 +81,21 @@ impl Engine {
         // one look at both.
         let last = self.lane.head().wrapping_add(count - 1);
         (last.wrapping_sub(self.short_limit) & alarm::calm()) >> 63 == 1
+    }
+
+    /// The same of the next frame on a bus where it takes a ticket or a look at the clock besides.
+    #[inline]
+    fn is_other_way(&self) -> bool {
+        (self.lane.head().wrapping_sub(self.other_limit) & alarm::calm()) >> 63 == 1
+    }
+
+    /// Makes a frame visible that was written on the strength of `Pass::Ordered`; its position.
+    #[inline]
+    fn publish_the_ordered_way(&mut self, room: Room) -> Result<u64, PublishError> {
+        let position = self.lane.head();
+        self.enter(position, room)?;
+        self.publish_the_short_way(1);
+        Ok(position)
     }
 
     /// Makes frames visible that were written on the strength of `is_short_way`.
@@ -88,13 +114,13 @@ impl Engine {
     /// As of `publish_fitting`.
     #[cold]
     #[inline(never)]
-    unsafe fn publish_the_long_way(
+    unsafe fn publish_another_way(
         &mut self,
         kind: u16,
         bytes: &[u8],
         room: Room,
     ) -> Result<u64, PublishError> {
-        if self.way == Way::Middling && self.lane.has_credit() && !alarm::is_raised() {
+        if self.is_other_way() {
             let position = self.lane.head();
             let time_ns = match self.timestamps {
                 Timestamps::Off => 0,
@@ -103,7 +129,7 @@ impl Engine {
             // SAFETY: there is credit for the position; the length by this function's contract.
             unsafe { self.put(position, kind, time_ns, bytes) };
             if self.order.is_some() {
-                self.commit_in_order(position, 1, room)?;
+                self.enter(position, room)?;
             }
             self.publish_the_short_way(1);
             return Ok(position);
@@ -158,7 +184,7 @@ impl Engine {
         unsafe { self.data.slots.put(position, header, bytes) };
     }
 
-    /// Reserves one frame and hands out its slot. Says as well whether it is published the short way.
+    /// Reserves one frame and hands out its slot. Says as well which way it may go.
     ///
     /// # Safety
     /// As of `slot`.
@@ -166,28 +192,31 @@ impl Engine {
     pub(super) unsafe fn claim<'a>(
         &mut self,
         room: Room,
-    ) -> Result<(SlotMut<'a>, bool), PublishError> {
-        let is_short = self.is_short_way(1);
-        if !is_short {
+    ) -> Result<(SlotMut<'a>, Pass), PublishError> {
+        let pass = if self.is_short_way(1) {
+            Pass::Short
+        } else if self.way == Way::Ordered && self.is_other_way() {
+            Pass::Ordered
+        } else {
             self.reserve(1, room)?;
-        }
+            Pass::Long
+        };
         let none = PublishError::BatchSize { frames: 1, max: 0 };
         // SAFETY: one frame is reserved; else by this function's contract.
-        Ok((unsafe { self.slot(0) }.ok_or(none)?, is_short))
+        Ok((unsafe { self.slot(0) }.ok_or(none)?, pass))
     }
 
     /// Publishes a frame that was claimed as `claim` said, and written.
     #[inline]
-    pub(super) fn commit_claimed(
-        &mut self,
-        is_short: bool,
-        room: Room,
-    ) -> Result<u64, PublishError> {
-        if !is_short {
-            return self.commit(1, room);
+    pub(super) fn commit_claimed(&mut self, pass: Pass, room: Room) -> Result<u64, PublishError> {
+        match pass {
+            Pass::Short => {
+                let position = self.lane.head();
+                self.publish_the_short_way(1);
+                Ok(position)
+            }
+            Pass::Ordered => self.publish_the_ordered_way(room),
+            Pass::Long => self.commit(1, room),
         }
-        let position = self.lane.head();
-        self.publish_the_short_way(1);
-        Ok(position)
     }
 }
