@@ -25,6 +25,7 @@ use crate::args::Args;
 use crate::broker::Brokered;
 use crate::config::Config;
 use crate::runtime_dir::own_uid;
+use crate::schedule::{Schedules, StateDir};
 use crate::server::{Access, BODY_BYTES_MAX, Context, converse, router};
 use crate::watch::WatchHandle;
 
@@ -44,8 +45,10 @@ impl Daemon {
     /// When the system gives no descriptor.
     pub fn new(prefix: &str) -> io::Result<Self> {
         let access = Access::new(own_uid(), Vec::new());
-        let context =
-            Context::new(access, WatchHandle::idle()?, Brokered::default(), PathBuf::new(), None);
+        // Nothing can be made there: a fuzzer leaves no schedules behind.
+        let schedules = Schedules::new(StateDir::at(PathBuf::from("/proc/none/state")));
+        let (watch, brokered) = (WatchHandle::idle()?, Brokered::default());
+        let context = Context::new(access, watch, brokered, schedules, PathBuf::new(), None);
         let prefix: Arc<str> = prefix.into();
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,

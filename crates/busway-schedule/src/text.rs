@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::{DateTime, Time};
-use jiff::{Timestamp, Zoned};
+use jiff::{Timestamp, ZonedDateTime};
 
 /// When something shall happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,42 +41,43 @@ pub struct TimeTextError {
 /// use busway_schedule::{When, parse_time};
 /// use std::time::{Duration, SystemTime};
 ///
-/// let now: jiff::Zoned = "2026-11-30T09:00[UTC]".parse()?;
-/// let ten = SystemTime::from("2026-11-30T10:00:00Z".parse::<jiff::Timestamp>()?);
+/// let now: jiff::ZonedDateTime = "2026-11-30T09:00[UTC]".parse()?;
+/// let ten = SystemTime::try_from("2026-11-30T10:00:00Z".parse::<jiff::Timestamp>()?)?;
 /// assert_eq!(parse_time("10:00", &now)?, When::At(ten));
 /// assert_eq!(parse_time("2026-11-30T11:00:00+01:00", &now)?, When::At(ten));
 /// assert_eq!(parse_time("+5s", &now)?, When::After(Duration::from_secs(5)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn parse_time(text: &str, now: &Zoned) -> Result<When, TimeTextError> {
+pub fn parse_time(text: &str, now: &ZonedDateTime) -> Result<When, TimeTextError> {
     let text = text.trim();
     let wrong = |reason| TimeTextError { text: text.to_owned(), reason };
-    if text == "now" {
-        return Ok(When::At(now.timestamp().into()));
-    }
+    let outside = || wrong("is outside of what a clock can show");
     if let Some(rest) = text.strip_prefix('+') {
         let delay = humantime::parse_duration(rest);
         return delay.map(When::After).map_err(|_| wrong("is no duration after its plus sign"));
     }
-    let moment = if let Ok(moment) = text.parse::<Timestamp>() {
+    let moment = if text == "now" {
+        now.timestamp()
+    } else if let Ok(moment) = text.parse::<Timestamp>() {
         moment
-    } else if let Ok(zoned) = text.parse::<Zoned>() {
+    } else if let Ok(zoned) = text.parse::<ZonedDateTime>() {
         zoned.timestamp()
     } else if let Ok(local) = text.parse::<DateTime>() {
-        let zoned = local.to_zoned(now.time_zone().clone());
-        zoned.map_err(|_| wrong("is outside of what a clock can show"))?.timestamp()
+        let zoned = local.to_zoned_datetime(now.time_zone().clone());
+        zoned.map_err(|_| outside())?.timestamp()
     } else if let Ok(time) = text.parse::<Time>() {
-        next(time, now).ok_or_else(|| wrong("is outside of what a clock can show"))?
+        next(time, now).ok_or_else(outside)?
     } else {
         return Err(wrong("is not a time"));
     };
-    Ok(When::At(moment.into()))
+    moment.try_into().map(When::At).map_err(|_| outside())
 }
 
 /// The next moment at which the clock shows this time. (At a change to summer time, what is skipped
 /// counts as an hour later.)
-fn next(time: Time, now: &Zoned) -> Option<Timestamp> {
-    let on = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(now.time_zone().clone());
+fn next(time: Time, now: &ZonedDateTime) -> Option<Timestamp> {
+    let on =
+        |date: jiff::civil::Date| date.to_datetime(time).to_zoned_datetime(now.time_zone().clone());
     let today = on(now.date()).ok()?.timestamp();
     if today >= now.timestamp() {
         return Some(today);
@@ -100,12 +101,12 @@ impl std::error::Error for TimeTextError {}
 mod tests {
     use super::*;
 
-    fn now() -> Zoned {
+    fn now() -> ZonedDateTime {
         "2026-11-30T09:30:00+01:00[+01:00]".parse().unwrap()
     }
 
     fn at(text: &str) -> When {
-        When::At(text.parse::<Timestamp>().unwrap().into())
+        When::At(text.parse::<Timestamp>().unwrap().try_into().unwrap())
     }
 
     #[test]
