@@ -248,6 +248,7 @@ impl<E> Shared<E> {
 
     fn run(&self, mut hand_out: impl FnMut(&mut E, &Occasion) -> Verdict) {
         let own = thread::current().id();
+        let _ended = Ended(self);
         let mut state = self.lock();
         while !state.stop {
             let now = self.clock.now();
@@ -310,6 +311,16 @@ impl<E> Shared<E> {
         };
         let state = self.handed_out.wait_while(self.lock(), is_busy);
         state.unwrap_or_else(PoisonError::into_inner).queue.remove(id).is_some()
+    }
+}
+
+/// Lets nobody wait for an outcome when the thread ends, be it because `hand_out` panicked.
+struct Ended<'a, E>(&'a Shared<E>);
+
+impl<E> Drop for Ended<'_, E> {
+    fn drop(&mut self) {
+        self.0.lock().handing_out = None;
+        self.0.handed_out.notify_all();
     }
 }
 

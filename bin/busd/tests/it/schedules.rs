@@ -153,7 +153,7 @@ fn frame_waits_for_its_bus_until_it_is_given_up() {
     assert!(held_up["last_error"].as_str().unwrap().contains("there is no bus"), "{held_up}");
     let bus = small.create(&name).unwrap();
     let mut consumer = bus.consumer().start(busway::Start::Oldest).attach().unwrap();
-    assert_eq!(next(&mut consumer).1, []);
+    assert!(next(&mut consumer).1.is_empty());
     assert_eq!(daemon.request("DELETE", &path(lost), "").status, 200, "seen and put away");
     eventually("an empty list", || list(&daemon).is_empty().then_some(()));
 }

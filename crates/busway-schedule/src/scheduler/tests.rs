@@ -183,3 +183,15 @@ fn number_of_the_callers_choice_and_times_that_have_been() {
     let once = Plan { first, every_ns: None, occurrence: 0 };
     assert_eq!((once.next(), once.caught_up(clock.now())), (None, (once, 0)));
 }
+
+#[test]
+fn thread_that_breaks_off_leaves_nobody_waiting() {
+    let (leave, left) = channel::<()>();
+    let scheduler = Scheduler::start(move |(): &mut (), _| {
+        left.recv().unwrap();
+        panic!("as this test wants it");
+    });
+    let ticket = scheduler.unwrap().schedule_after(Duration::ZERO, ());
+    drop(leave);
+    assert!(!ticket.cancel());
+}
