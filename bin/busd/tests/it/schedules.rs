@@ -222,7 +222,9 @@ fn what_stands_in_the_ring_after_a_death_is_not_published_again() {
     // Others have had the lane since, and nothing of the daemon's is left in it.
     for _ in 0..5 {
         let mut producer = bus.producer().attach().unwrap();
-        (0..9).for_each(|_| drop(producer.publish_bytes(6, &[6]).unwrap()));
+        for _ in 0..9 {
+            producer.publish_bytes(6, &[6]).unwrap();
+        }
     }
     let daemon = daemon.start_again();
     let left: Vec<u64> = list(&daemon).iter().map(|one| one["id"].as_u64().unwrap()).collect();
@@ -344,7 +346,9 @@ fn hundred_across_deaths(topology: Topology, lanes: u32) {
         kills += 1;
         // It may find no lane, or a full one.
         if let Ok(mut other) = bus.producer().attach() {
-            (0..within(40)).for_each(|_| drop(other.try_publish_bytes(6, &[6; 8])));
+            for _ in 0..within(40) {
+                let _full = other.try_publish_bytes(6, &[6; 8]);
+            }
         }
         daemon = daemon.start_again();
         assert!(list(&daemon).iter().all(|one| one["doubtful_count"] == 0), "{:?}", list(&daemon));
