@@ -5,8 +5,9 @@
 //! publish, and the keeper's thread to empty the journal. A lane is left only when the journal is empty:
 //! so there is never more than one tenancy of a bus to be asked about after a death.
 //!
-//! Nothing here waits for a consumer or a lock of the bus: a full lane, a missing bus, or no free lane is
-//! an obstacle, and the same frame is tried again after 1, 2, 4 … 1024 ms until its time to give up.
+//! Nothing here waits for a consumer: a full lane, a missing bus, or no free lane is an obstacle, and the
+//! same frame is tried again after 1, 2, 4 … 1024 ms until its time to give up. (To attach may wait for a
+//! second when the only free seat is just changing hands.)
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
