@@ -383,6 +383,8 @@ fn evicting_bus(format: &Format, seen: &Seen) {
     drop(kept);
     assert_eq!(segment.lane(1, "kept_end"), segment.lane(1, "head"));
     assert_eq!((segment.lane(0, "kept_epoch"), segment.lane(1, "head")), (0, 1), "who asks");
+    while consumer.poll().unwrap().is_some() {}
+    consumer.release();
 
     assert_eq!(segment.control("corruptions"), 0);
     let head = segment.header("heads_offset");

@@ -176,7 +176,7 @@ fn wishes_that_make_no_sense_are_refused_in_words() {
         (json!({"bus": &*event, "after_ns": 1, "payload_hex": "010203"}), 400, "the bus's 2"),
         (json!({"bus": &*bare, "after_ns": 1, "payload_hex": "01"}), 400, "of this bus is 2"),
         (json!({"bus": &*event, "after_ns": 1, "every_ns": 9_999_999}), 400, "ten milliseconds"),
-        (json!({"bus": &*event, "after_ns": -1}), 400, "after_ns"),
+        (json!({"bus": &*event, "after_ns": -1}), 400, "expected u64"),
         (json!({"bus": &*event, "when": "soon"}), 400, "unknown field `when`"),
     ];
     for (wish, status, says) in cases {
