@@ -84,7 +84,7 @@ impl LaterArgs {
             context.out.document("busway.schedule/1", &made)?;
         } else {
             let (id, due) = (made.id, describe_due(&made));
-            context.out.note(format_args!("scheduled as {id} on {bus}: {due}"));
+            context.out.note(format_args!("scheduled as {id} on {bus}: due {due}"));
         }
         Ok(Some(Exit::Ok.code()))
     }

@@ -172,7 +172,7 @@ pub fn describe_due(one: &Schedule) -> String {
     };
     let now = UNIX_EPOCH.elapsed().unwrap_or_default();
     let left = Duration::from_nanos(due).saturating_sub(now);
-    let mut text = format!("due {}", local_time(due));
+    let mut text = local_time(due);
     // Writing to a String cannot fail.
     let _ = if left.is_zero() {
         write!(text, " (now)")

@@ -26,8 +26,8 @@ const NAME: &str = "busd schedules";
 const PAUSE_FIRST: Duration = Duration::from_millis(1);
 /// Doublings of the pause at most.
 const DOUBLINGS_MAX: u32 = 10;
-/// How long a lane is kept after its last use: whoever has few lanes wants it back.
-const LINGER: Duration = Duration::from_secs(1);
+/// How long a lane is kept after its last use: whoever has few lanes, or removes the bus, wants it back.
+const LINGER: Duration = Duration::from_millis(300);
 /// Longest sleep of who waits for changes.
 const PARK_LONGEST: Duration = Duration::from_secs(10);
 
