@@ -3,7 +3,8 @@
 //! ```text
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
-//! frames             publish (input, later) · schedule · subscribe (source, render) · rate (hz, bw) · owned
+//! frames             publish (input, later) · subscribe (source, render) · rate (hz, bw) · owned
+//! later              schedule
 //! the program itself about (completions, man)
 //! ```
 

@@ -1,3 +1,5 @@
+//! The scheduler by a clock that stands still until it is moved.
+
 use std::sync::mpsc::{Receiver, channel};
 
 use super::*;
