@@ -10,8 +10,10 @@
 #![allow(clippy::result_large_err, reason = "redb's errors are large; here they become texts")]
 
 use std::fmt;
+use std::fs;
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, ReadableTable, ReadableTableMetadata, TableDefinition};
@@ -52,13 +54,12 @@ enum Entry {
 impl Store {
     pub(super) fn open(path: PathBuf) -> Result<Self, StoreError> {
         let store = Self { path, database: Mutex::new(None) };
-        store.with(|database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(SCHEDULES)?;
-            transaction.open_table(NUMBERS)?;
-            transaction.commit()?;
-            Ok(())
-        })?;
+        if !store.path.exists() {
+            let made = make(&store.path).map_err(|error| store.error(error.to_string()))?;
+            *store.lock() = Some(made);
+        }
+        // Whether it can be read is to be known now.
+        store.with(|database| Ok(drop(database.begin_read()?)))?;
         Ok(store)
     }
 
@@ -154,7 +155,7 @@ impl Store {
         let worked = panic::catch_unwind(AssertUnwindSafe(|| {
             let database = match known {
                 Some(database) => database,
-                None => Database::builder().set_cache_size(CACHE_BYTES).create(&self.path)?,
+                None => builder().open(&self.path)?,
             };
             work(&database).map(|done| (done, database))
         }));
@@ -176,6 +177,32 @@ impl Store {
     fn error(&self, reason: String) -> StoreError {
         StoreError { path: self.path.clone(), reason }
     }
+}
+
+/// Makes an empty database, whole or not at all: a file that a death has left half made is not one that
+/// redb opens. So it gets its name last, and the name is on disk as well.
+fn make(path: &Path) -> Result<Database, redb::Error> {
+    let unnamed = path.with_extension("new");
+    match fs::remove_file(&unnamed) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let database = builder().create(&unnamed)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(SCHEDULES)?;
+    transaction.open_table(NUMBERS)?;
+    transaction.commit()?;
+    fs::rename(&unnamed, path)?;
+    if let Some(directory) = path.parent() {
+        fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(database)
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).create_with_file_format_v3(true);
+    builder
 }
 
 impl Entry {

@@ -91,7 +91,9 @@ fn scheduled(stage: &Stage, fault: Fault) -> Seen {
 fn in_the_next_daemon(stage: &Stage, consumer: &mut Consumer, context: &str) -> usize {
     let mut daemon = stage.untouched_daemon();
     eventually("an empty list", || {
-        let list = daemon.request("GET", "/v1/schedules", "")?.json();
+        let list = daemon.request("GET", "/v1/schedules", "")?;
+        assert_eq!(list.status, 200, "{list:?}: {context}");
+        let list = list.json();
         let schedules = list["schedules"].as_array()?;
         assert!(schedules.iter().all(|one| one["doubtful_count"] == 0), "{list}: {context}");
         schedules.is_empty().then_some(())
