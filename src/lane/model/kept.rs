@@ -17,17 +17,20 @@ struct Place {
 }
 
 impl Place {
-    /// Comes, publishes `frames`, goes. Announces its end if it is `asked`.
-    fn tenancy(&self, frames: u64, asked: bool) {
-        let state = SeatState::from_word(self.state.load(Ordering::Relaxed)).sat();
+    /// Comes, publishes `frames`, goes; gives the state that it leaves. Announces its end if it is `asked`.
+    ///
+    /// The state and the head that it finds are told and not loaded: it alone stores them, and a load of
+    /// its own right before a store would hide from loom that others load the word.
+    fn tenancy(&self, free: SeatState, head: u64, asked: bool) -> SeatState {
+        let state = free.sat();
         self.state.store(state.word(), Ordering::Release);
         if asked {
             kept::announce(&self.lane, state.epoch());
         }
-        let head = self.lane.head.load(Ordering::Relaxed);
-        self.lane.head.store(head.wrapping_add(frames), Ordering::Release);
+        self.lane.head.store(head, Ordering::Release);
         kept::note(&self.lane, state.epoch());
         self.state.store(state.freed().word(), Ordering::Release);
+        state.freed()
     }
 
     fn end_of(&self, epoch: u64) -> TenancyEnd {
@@ -42,9 +45,9 @@ fn end_of_a_tenancy_is_its_own_or_unknown_whoever_comes_after() {
         let place = Arc::new(Place { lane: lane_words(u64::MAX - 1), state: AtomicU64::new(0) });
         let tenants = Arc::clone(&place);
         let lives = thread::spawn(move || {
-            tenants.tenancy(1, true);
-            tenants.tenancy(1, false);
-            tenants.tenancy(1, true);
+            let free = tenants.tenancy(SeatState::from_word(0), u64::MAX, true);
+            let free = tenants.tenancy(free, 0, false);
+            tenants.tenancy(free, 1, true);
         });
         let end = place.end_of(1);
         let allowed = [TenancyEnd::NotYet, TenancyEnd::At(u64::MAX), TenancyEnd::Unknown];
@@ -63,8 +66,8 @@ fn end_is_known_from_the_moment_that_the_seat_is_free() {
         let place = Arc::new(Place { lane: lane_words(0), state: AtomicU64::new(0) });
         let tenants = Arc::clone(&place);
         let lives = thread::spawn(move || {
-            tenants.tenancy(2, true);
-            tenants.tenancy(1, false);
+            let free = tenants.tenancy(SeatState::from_word(0), 2, true);
+            tenants.tenancy(free, 3, false);
         });
         let state = SeatState::from_word(place.state.load(Ordering::Acquire));
         let is_over = state.epoch() > 1 || (state.epoch() == 1 && !state.is_taken());
