@@ -59,7 +59,10 @@ impl Store {
             *store.lock() = Some(made);
         }
         // Whether it can be read is to be known now.
-        store.with(|database| Ok(drop(database.begin_read()?)))?;
+        store.with(|database| {
+            let _readable = database.begin_read()?;
+            Ok(())
+        })?;
         Ok(store)
     }
 
