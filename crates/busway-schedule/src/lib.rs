@@ -14,9 +14,10 @@
 //! | [`Scheduler::schedule_after`]: after a while | `CLOCK_BOOTTIME` | makes no difference | the sleep counts |
 //! | [`Scheduler::schedule_every`] | that of its first time | as above | at most one for all that were missed |
 //!
-//! A time in the past is due at once. What is due is handed out within a millisecond on a machine that
-//! has a core to spare, by a thread that sleeps in the kernel until then; `docs/scheduling.md` has the
-//! figures. It keeps nothing beyond the process: schedules that survive it are the daemon's
+//! A time in the past is due at once. What is due is handed out by a thread that sleeps in the kernel until
+//! then: as late as that thread's wake-up, a tenth of a millisecond while there is a core for it
+//! (`docs/scheduling.md` has the figures). It keeps nothing beyond the process: schedules that survive it
+//! are the daemon's
 //! (`busctl pub --at`).
 
 #![forbid(unsafe_code)]
