@@ -92,6 +92,7 @@ mod tie;
 pub use busway_derive::Frame;
 pub use error::{Error, PollError, PublishError};
 pub use frame::{Frame, Raw};
+pub use lane::kept::TenancyEnd;
 pub use options::{FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
 pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;

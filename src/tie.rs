@@ -207,7 +207,10 @@ impl Tie {
         match self {
             Self::Named(segment) => {
                 match role {
-                    Role::Producer => recovery::clear_producer(regions, seat.index),
+                    Role::Producer => {
+                        recovery::note_end(regions, seat.index);
+                        recovery::clear_producer(regions, seat.index);
+                    }
                     Role::Consumer => recovery::clear_consumer(regions, seat.index),
                 }
                 crash_point!(BitsCleared);

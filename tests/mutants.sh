@@ -100,7 +100,7 @@ writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
-state=src/layout/state.rs
+state=src/layout/state.rs kept=src/lane/kept.rs
 lcrash=src/lane/model/crash.rs ldeclare=src/lane/model/declare.rs ocrash=src/order/model/crash.rs
 
 # Lane: handing over.
@@ -185,6 +185,12 @@ mutant epoch-kept $state 's/self\.epoch\(\)\.wrapping_add\(1\) << EPOCH_SHIFT \|
 mutant newcomer-unseen $writer 's/earlier\(credit, self\.gate\(\)\.0\)/credit/' lane::model::declare::newcomer
 mutant state-load-relaxed $ldeclare 's/(SeatState::from_word\(self\.state\.load\(Ordering::)Acquire(\)\)\n)/$1Relaxed$2/' lane::model::declare::newcomer
 equal standing-load-relaxed $ldeclare 's/(self\.state\.load\(Ordering::)Acquire(\)\)\.is_dead)/$1Relaxed$2/' lane::model::declare
+
+# Where a tenancy ended.
+mutant kept-end-relaxed $kept 's/(kept_end\.store\(head, Ordering::)Release/$1Relaxed/' lane::model::kept
+mutant kept-end-load-relaxed $kept 's/(kept_end\.load\(Ordering::)Acquire/$1Relaxed/' lane::model::kept
+mutant kept-epoch-first $kept 's/(let end = words\.kept_end.*?;\n)(.*?)if words\.kept_epoch\.load\(Ordering::Relaxed\) == epoch/let kept = words.kept_epoch.load(Ordering::Relaxed);\n$1 if kept == epoch/s' lane::model::kept
+mutant kept-by-nobody $kept 's/if words\.kept_epoch\.load\(Ordering::Relaxed\) == epoch \{(\s+\/\/ ORDERING: relaxed; as)/if true {$1/' lane::model::kept
 
 # Sleeping: the fences stand in the model, since the real ones are the kernel's.
 mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper

@@ -24,6 +24,7 @@ use crate::broker::memory;
 use crate::crash::crash_point;
 use crate::error::Error;
 use crate::frame::Frame;
+use crate::lane::kept::{self, TenancyEnd};
 use crate::layout::header::Header;
 use crate::options::FrameLayout;
 use crate::participant::{Kicked, Participant, Reclaimed, Role};
@@ -270,6 +271,46 @@ impl Bus {
     /// [`Error::Permission`], or [`Error::NotFound`] when the bus was removed.
     pub fn reclaim(&self) -> Result<Vec<Reclaimed>, Error> {
         self.inner.tie.segment().map_or_else(|| Ok(Vec::new()), recovery::reclaim)
+    }
+
+    /// How a producer's time on a lane ended: whether a frame at some position was still its own, long
+    /// after its death and whoever has come since. Its tenancy is told by [`Producer::lane`] and
+    /// [`Producer::epoch`]; it has attached with [`ProducerOptions::keep_end`].
+    ///
+    /// Of a dead one that nobody has noticed yet the answer is [`TenancyEnd::NotYet`] until
+    /// [`reclaim`](Self::reclaim). On a brokered bus each tenancy has memory of its own, and nothing is
+    /// kept.
+    ///
+    /// [`Producer::lane`]: crate::Producer::lane
+    /// [`Producer::epoch`]: crate::Producer::epoch
+    /// [`ProducerOptions::keep_end`]: crate::ProducerOptions::keep_end
+    ///
+    /// # Examples
+    /// ```
+    /// # let name = format!("doc-tenancy-{}", std::process::id());
+    /// # struct Guard<'a>(&'a str); // removes the bus whatever happens
+    /// # impl Drop for Guard<'_> { fn drop(&mut self) { let _ = busway::Bus::remove(self.0); } }
+    /// # let _guard = Guard(&name);
+    /// use busway::{Bus, TenancyEnd};
+    ///
+    /// let bus = Bus::options().topology(busway::Topology::Single).create(&name)?;
+    /// let mut first = bus.producer().keep_end(true).attach()?;
+    /// let (lane, epoch) = (first.lane(), first.epoch());
+    /// let intended = first.publish_bytes(1, b"mine")?;
+    /// assert_eq!(bus.tenancy_end(lane, epoch), TenancyEnd::NotYet);
+    /// drop(first);
+    /// bus.producer().attach()?.publish_bytes(2, b"another's")?;
+    /// assert_eq!(bus.tenancy_end(lane, epoch), TenancyEnd::At(intended + 1));
+    /// # Ok::<(), busway::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tenancy_end(&self, lane: u32, epoch: u64) -> TenancyEnd {
+        let Inner { tie, regions, .. } = &*self.inner;
+        let words = regions.lane(lane).zip(regions.seat(Role::Producer, lane));
+        match words.filter(|_| tie.segment().is_some()) {
+            Some((words, seat)) => kept::end_of(&words, seat::state(&seat), epoch),
+            None => TenancyEnd::Unknown,
+        }
     }
 
     /// Tells every participant with this pid to leave the bus, and says who they are; none, when

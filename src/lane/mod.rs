@@ -16,12 +16,14 @@
 //!   capacity. Lossy: announces the overwrite, then overwrites.
 //! * `reader`: finds out what is published, reads it in place, gives it back by its cursor.
 //! * `lossy`: copies what may be overwritten meanwhile and finds out whether it was.
+//! * `kept`: where a tenancy ended, for who asks long after.
 //! * `join`: how a new consumer's cursor comes to bind a producer that is running.
 //!
 //! The code takes the words it works on from outside, so that threads over the heap and `loom` run
 //! the very code that runs across processes.
 
 pub(crate) mod join;
+pub(crate) mod kept;
 pub(crate) mod lossy;
 pub(crate) mod reader;
 pub(crate) mod writer;

@@ -15,6 +15,7 @@
 
 mod crash;
 mod declare;
+mod kept;
 pub(crate) mod life;
 
 use std::ops::Deref;
@@ -50,7 +51,9 @@ pub(crate) fn lane_words(at: u64) -> LaneWords {
         blocked_ns: AtomicU64::new(0),
         held_since_ns: AtomicU64::new(0),
         held_frames: AtomicU64::new(0),
-        _line1: std::array::from_fn(|_| AtomicU64::new(0)),
+        kept_epoch: AtomicU64::new(0),
+        kept_end: AtomicU64::new(0),
+        _line1: AtomicU64::new(0),
     }
 }
 

@@ -40,7 +40,9 @@ fn words(at: u64) -> LaneWords {
         blocked_ns: AtomicU64::new(0),
         held_since_ns: AtomicU64::new(0),
         held_frames: AtomicU64::new(0),
-        _line1: [const { AtomicU64::new(0) }; 3],
+        kept_epoch: AtomicU64::new(0),
+        kept_end: AtomicU64::new(0),
+        _line1: AtomicU64::new(0),
     }
 }
 

@@ -18,7 +18,9 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 ///  80  blocked_ns      time spent waiting
 ///  88  held_since_ns   when it found its lane full; 0 while it has room
 ///  96  held_frames     for how many frames there was no room then
-/// 104  (reserved)
+/// 104  kept_epoch      the last tenancy whose end is kept (0: none yet)
+/// 112  kept_end        where it ended, once it has
+/// 120  (reserved)
 /// 128
 /// ```
 #[repr(C, align(64))]
@@ -34,7 +36,9 @@ pub(crate) struct LaneWords {
     pub(crate) blocked_ns: AtomicU64,
     pub(crate) held_since_ns: AtomicU64,
     pub(crate) held_frames: AtomicU64,
-    pub(crate) _line1: [AtomicU64; 3],
+    pub(crate) kept_epoch: AtomicU64,
+    pub(crate) kept_end: AtomicU64,
+    pub(crate) _line1: AtomicU64,
 }
 
 /// The words of the whole bus.
@@ -157,6 +161,8 @@ const _: () = {
     assert!(offset_of!(LaneWords, blocked_ns) == 80);
     assert!(offset_of!(LaneWords, held_since_ns) == 88);
     assert!(offset_of!(LaneWords, held_frames) == 96);
+    assert!(offset_of!(LaneWords, kept_epoch) == 104);
+    assert!(offset_of!(LaneWords, kept_end) == 112);
     assert!(size_of::<ControlWords>() as u64 == CONTROL_WORDS_BYTES);
     assert!(offset_of!(ControlWords, consumers) == 0);
     assert!(offset_of!(ControlWords, seat_changes) == 8);

@@ -11,8 +11,8 @@ use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::crash::crash_point;
 use crate::error::{Error, PublishError};
-use crate::lane::bits;
 use crate::lane::writer::LaneWriter;
+use crate::lane::{bits, kept};
 use crate::layout::frame::FrameHeader;
 use crate::layout::words::LaneWords;
 use crate::options::{OnFull, Timestamps, Topology, Wait};
@@ -111,6 +111,11 @@ impl Engine {
             }
             _ => None,
         };
+        if options.keep_end
+            && let Some(words) = regions.lane(seat.index)
+        {
+            kept::announce(&words, seat.words.epoch());
+        }
         crash_point!(LaneNotOpen);
         tie.open_lane(&regions, seat.index)?;
         let stride = data.slots.stride();
@@ -156,6 +161,10 @@ impl Engine {
 
     pub(super) fn lane(&self) -> u32 {
         self.seat.index
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.seat.words.epoch()
     }
 
     pub(super) fn position(&self) -> u64 {

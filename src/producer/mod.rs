@@ -171,6 +171,12 @@ impl<T> Producer<T> {
         self.engine.lane()
     }
 
+    /// Which tenancy of its lane this is: how often the lane was taken, this time included.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.engine.epoch()
+    }
+
     /// The position that the next frame gets.
     #[must_use]
     pub fn position(&self) -> u64 {

@@ -24,11 +24,12 @@ pub struct ProducerOptions<'a> {
     pub(super) name: Option<String>,
     pub(super) wait: Wait,
     pub(super) timeout: Option<Duration>,
+    pub(super) keep_end: bool,
 }
 
 impl<'a> ProducerOptions<'a> {
     fn new(bus: &'a Bus) -> Self {
-        Self { bus, name: None, wait: Wait::Adaptive, timeout: None }
+        Self { bus, name: None, wait: Wait::Adaptive, timeout: None, keep_end: false }
     }
 
     /// The name that tools show; by default the process's. At most 32 bytes are kept.
@@ -46,6 +47,14 @@ impl<'a> ProducerOptions<'a> {
     /// How long to wait for room on a `block` bus; `None`, the default, is for ever.
     pub fn timeout(mut self, timeout: Option<Duration>) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Has the lane keep where this producer ends, so that [`Bus::tenancy_end`] can tell after its
+    /// death which of its frames were published, whoever has published on the lane since. There is
+    /// room for one a lane: the next that asks takes the place of the one before.
+    pub fn keep_end(mut self, keep: bool) -> Self {
+        self.keep_end = keep;
         self
     }
 

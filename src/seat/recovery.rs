@@ -10,11 +10,12 @@
 //!
 //! | role | steps, in this order |
 //! |---|---|
-//! | producer | settle the lane's head (`order::recover`) · patience back to normal · clear its bits · free |
+//! | producer | settle the lane's head (`order::recover`) · note it, if asked (`lane::kept`) · patience back to normal · clear its bits · free |
 //! | consumer | clear its bits: it gates nobody any more · free |
 
 use crate::crash::crash_point;
 use crate::error::Error;
+use crate::lane::kept;
 use crate::layout::words::SeatWords;
 use crate::order;
 use crate::participant::{Reclaimed, Role};
@@ -102,6 +103,7 @@ fn put_in_order(regions: &Regions, role: Role, index: u32, words: &SeatWords) ->
         Role::Producer => {
             let position = settle_lane(regions, index);
             crash_point!(LaneSettled);
+            note_end(regions, index);
             clear_producer(regions, index);
             position
         }
@@ -137,6 +139,13 @@ fn settle_lane(regions: &Regions, lane: u32) -> u64 {
     // ORDERING: relaxed; a hint. A producer that asked for patience and died needs none.
     regions.words.patience_ns.store(order::writer::PATIENCE_NS, Ordering::Relaxed);
     head
+}
+
+/// Notes where a lane's present tenancy ends, if its tenant asked for that, before its seat is free.
+pub(crate) fn note_end(regions: &Regions, lane: u32) {
+    if let Some((words, seat)) = regions.lane(lane).zip(regions.seat(Role::Producer, lane)) {
+        kept::note(&words, seat.epoch());
+    }
 }
 
 /// Says that a lane has no producer: what is published on it stays readable.

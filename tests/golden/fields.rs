@@ -376,6 +376,16 @@ fn evicting_bus(format: &Format, seen: &Seen) {
     producer.publish_bytes(0, &[1]).unwrap();
     assert_eq!(segment.lane(0, "held_since_ns"), 0);
 
+    let mut kept = bus.producer().keep_end(true).attach().unwrap();
+    assert_eq!((kept.lane(), segment.lane(1, "kept_epoch")), (1, kept.epoch()));
+    kept.publish_bytes(0, &[1]).unwrap();
+    assert_eq!(segment.lane(1, "kept_end"), 0, "it has not ended");
+    drop(kept);
+    assert_eq!(segment.lane(1, "kept_end"), segment.lane(1, "head"));
+    assert_eq!((segment.lane(0, "kept_epoch"), segment.lane(1, "head")), (0, 1), "who asks");
+    while consumer.poll().unwrap().is_some() {}
+    consumer.release();
+
     assert_eq!(segment.control("corruptions"), 0);
     let head = segment.header("heads_offset");
     let file = fs::File::options().write(true).open(format!("/dev/shm/busway.{}", bus.name()));

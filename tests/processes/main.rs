@@ -15,6 +15,7 @@ mod evict;
 mod fairness;
 mod frames;
 mod joining;
+mod kept;
 mod matrix;
 mod odd;
 mod options;

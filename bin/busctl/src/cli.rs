@@ -15,6 +15,7 @@ use crate::verbs::participants::ParticipantsArgs;
 use crate::verbs::publish::PublishArgs;
 use crate::verbs::rate::RateArgs;
 use crate::verbs::remove::RemoveArgs;
+use crate::verbs::schedule::ScheduleArgs;
 use crate::verbs::schema::SchemaArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::subscribe::SubscribeArgs;
@@ -74,6 +75,8 @@ pub enum Verb {
     Schema(SchemaArgs),
     /// Publish frames
     Pub(PublishArgs),
+    /// Frames that the daemon publishes later (`pub --at`): list, show, take back
+    Schedule(ScheduleArgs),
     /// Print frames as a consumer: loses none where the bus is lossless, holds producers up if slow
     Sub(SubscribeArgs),
     /// Print frames as an observer: costs the producers nothing, reports gaps

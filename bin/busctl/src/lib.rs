@@ -34,7 +34,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use verbs::stat;
 use verbs::subscribe;
-use verbs::{about, create, doctor, kick, list, participants, publish, rate, remove, schema};
+use verbs::{about, create, doctor, kick, list, participants, publish, rate, remove};
+use verbs::{schedule, schema};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -89,6 +90,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Kick(args) => kick::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Pub(args) => publish::run(&args, context),
+        Verb::Schedule(args) => schedule::run(&args, context),
         Verb::Sub(args) => subscribe::run_consumer(&args, context),
         Verb::Tap(args) => subscribe::run_observer(&args, context),
         Verb::Hz(args) => rate::run_hz(&args, context),

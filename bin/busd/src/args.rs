@@ -21,6 +21,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub runtime_dir: Option<PathBuf>,
 
+    /// Directory where schedules are kept
+    /// [default: $BUSWAY_STATE_DIR; beside the usual runtime directory: $XDG_STATE_HOME/busway,
+    /// ~/.local/state/busway, /var/lib/busway for root; else `state` in the runtime directory]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
     /// Form of the log lines on stderr
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log: LogFormat,

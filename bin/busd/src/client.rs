@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::api::{
-    Bus, BusDetail, BusList, CreateBus, ErrorBody, ErrorDocument, Health, ParticipantList,
-    RemovedBus, Version,
+    Bus, BusDetail, BusList, CreateBus, CreateSchedule, ErrorBody, ErrorDocument, Health,
+    ParticipantList, RemovedBus, Schedule, ScheduleList, Version,
 };
 use crate::runtime_dir::{RuntimeDir, RuntimeDirError};
 
@@ -146,6 +146,39 @@ impl Client {
             Some(name) => self.get(&format!("/v1/buses/{}/participants", checked(name)?)),
             None => self.get("/v1/participants"),
         }
+    }
+
+    /// `POST /v1/schedules`. When this returns, the schedule is on the daemon's disk.
+    ///
+    /// # Errors
+    /// As above; `not_found` when there is no such bus.
+    pub fn create_schedule(&self, wish: &CreateSchedule) -> Result<Schedule, ClientError> {
+        self.call(Method::POST, "/v1/schedules", Some(wish)).map(|(_, schedule)| schedule)
+    }
+
+    /// `GET /v1/schedules`.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn schedules(&self) -> Result<ScheduleList, ClientError> {
+        self.get("/v1/schedules")
+    }
+
+    /// `GET /v1/schedules/{id}`.
+    ///
+    /// # Errors
+    /// As above; `not_found` when there is no such schedule.
+    pub fn schedule(&self, id: u64) -> Result<Schedule, ClientError> {
+        self.get(&format!("/v1/schedules/{id}"))
+    }
+
+    /// `DELETE /v1/schedules/{id}`. When this returns, nothing of it is published any more.
+    ///
+    /// # Errors
+    /// As above; `not_found` when there is no such schedule, or it was published before.
+    pub fn cancel_schedule(&self, id: u64) -> Result<Schedule, ClientError> {
+        let path = format!("/v1/schedules/{id}");
+        self.call(Method::DELETE, &path, None::<&()>).map(|(_, cancelled)| cancelled)
     }
 
     /// `GET /v1/openapi.json`.

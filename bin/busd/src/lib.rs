@@ -8,6 +8,7 @@
 //!   server/                          the HTTP interface
 //!   watch/                           who attaches, detaches, dies
 //!   broker/                          hands out the memory of brokered buses
+//!   schedule/                        publishes frames at their time
 //! api          the documents that travel over the socket
 //! client       a blocking client
 //! ```
@@ -31,6 +32,7 @@ mod lock;
 mod log;
 mod run;
 mod runtime_dir;
+mod schedule;
 mod segment;
 mod server;
 mod signals;

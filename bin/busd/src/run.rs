@@ -20,6 +20,7 @@ use crate::declared::{self, DeclareError};
 use crate::lock::{DaemonLock, LockError};
 use crate::log;
 use crate::runtime_dir::{Passage, RuntimeDir, RuntimeDirError, own_uid};
+use crate::schedule::{Schedules, StateDir};
 use crate::server::{Access, Context, finish, serve};
 use crate::signals::Signals;
 use crate::socket;
@@ -79,6 +80,9 @@ fn live(args: &Args) -> Result<(), RunError> {
         tracing::info!(bus = name, "exists as declared");
     }
     let watch = Watch::start().map_err(io_error("start the watch"))?;
+    let state_dir = StateDir::resolve(args.state_dir.as_deref(), &directory);
+    let schedules = Schedules::new(state_dir);
+    schedules.resume();
     let (listener, socket_file) =
         socket::bind(&directory.socket(), mode, group).map_err(io_error("bind the socket"))?;
     let (packets, broker_file) = socket::bind_packets(&directory.broker_socket(), mode, group)
@@ -87,7 +91,8 @@ fn live(args: &Args) -> Result<(), RunError> {
         BrokerService::start(packets, brokered.clone()).map_err(io_error("start the broker"))?;
     let access = Access::new(own_uid(), config.daemon.allow_uids);
     let path = directory.path().to_owned();
-    let context = Context::new(access, watch.handle(), brokered, path, config.path);
+    let context =
+        Context::new(access, watch.handle(), brokered, schedules.clone(), path, config.path);
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -100,6 +105,7 @@ fn live(args: &Args) -> Result<(), RunError> {
             served
         });
     drop((socket_file, broker_file));
+    schedules.stop();
     broker.stop();
     watch.stop();
     tracing::info!("stopped; the named buses stay, the brokered are gone");

@@ -77,6 +77,13 @@ impl RuntimeDir {
         resolve_from(argument, own_uid(), |name| std::env::var_os(name), owner)
     }
 
+    /// The one that is found when nobody names another.
+    pub(crate) fn usual() -> Self {
+        let owner = |path: &Path| fs::metadata(path).ok().map(|found| found.uid());
+        let variable = |name: &str| std::env::var_os(name).filter(|_| name != "BUSWAY_RUNTIME_DIR");
+        resolve_from(None, own_uid(), variable, owner)
+    }
+
     /// The directory.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -56,6 +56,8 @@ const TABLE: &[Row] = &[
         &[E(Errno::ENOSPC), E(Errno::EINTR), E(Errno::ENOMEM), E(Errno::EFBIG)],
     ),
     (libc::SYS_ftruncate, "ftruncate", &[E(Errno::EIO), E(Errno::EFBIG)]),
+    (libc::SYS_fsync, "fsync", &[E(Errno::EIO), E(Errno::ENOSPC)]),
+    (libc::SYS_fdatasync, "fdatasync", &[E(Errno::EIO), E(Errno::ENOSPC)]),
     (libc::SYS_statx, "statx", LOOK),
     (libc::SYS_fstat, "fstat", LOOK),
     (libc::SYS_newfstatat, "newfstatat", LOOK),
@@ -115,6 +117,9 @@ const TABLE: &[Row] = &[
     (libc::SYS_epoll_ctl, "epoll_ctl", &[E(Errno::ENOMEM), E(Errno::ENOSPC)]),
     (libc::SYS_epoll_pwait, "epoll_pwait", &[E(Errno::EINTR)]),
     (libc::SYS_eventfd2, "eventfd2", DESCRIPTOR),
+    (libc::SYS_timerfd_create, "timerfd_create", DESCRIPTOR),
+    (libc::SYS_timerfd_settime, "timerfd_settime", &[E(Errno::ECANCELED), E(Errno::EINVAL)]),
+    (libc::SYS_ppoll, "ppoll", &[E(Errno::EINTR)]),
     (
         libc::SYS_pidfd_open,
         "pidfd_open",

@@ -25,6 +25,7 @@ pub fn run(role: &Produce) {
         .name(format!("p{}", role.id))
         .wait(role.wait)
         .timeout(Some(PATIENCE))
+        .keep_end(role.keep_end)
         .attach()
         .expect("a lane");
     let lane = producer.lane();

@@ -36,6 +36,8 @@ pub struct Produce {
     pub confirm: Option<PathBuf>,
     /// Stay attached after the last frame until told to leave.
     pub linger: bool,
+    /// Have the lane keep where it ends.
+    pub keep_end: bool,
 }
 
 impl Produce {
@@ -50,6 +52,7 @@ impl Produce {
             pace_us: 0,
             confirm: None,
             linger: false,
+            keep_end: false,
         }
     }
 }

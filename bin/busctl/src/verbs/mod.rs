@@ -3,7 +3,8 @@
 //! ```text
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
-//! frames             publish (input) · subscribe (source, render) · rate (hz, bw) · owned
+//! frames             publish (input, later) · subscribe (source, render) · rate (hz, bw) · owned
+//! later              schedule
 //! the program itself about (completions, man)
 //! ```
 
@@ -12,6 +13,7 @@ pub mod create;
 pub mod doctor;
 pub mod input;
 pub mod kick;
+pub mod later;
 pub mod list;
 pub mod owned;
 pub mod participants;
@@ -19,6 +21,7 @@ pub mod publish;
 pub mod rate;
 pub mod remove;
 pub mod render;
+pub mod schedule;
 pub mod schema;
 pub mod source;
 pub mod stat;

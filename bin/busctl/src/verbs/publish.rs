@@ -4,6 +4,7 @@
 //! move those after it, so the rate holds on average however rough the clock.
 
 use super::input::{Input, StdinFormat};
+use super::later::LaterArgs;
 use super::owned::OwnerArg;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -53,6 +54,8 @@ pub struct PublishArgs {
     /// End with exit code 6 when a wait for consumers or for room takes so long (500ms, 2s, 1m)
     #[arg(long, value_name = "DUR", value_parser = parse_duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    later: LaterArgs,
 }
 
 /// The document of `pub --json`.
@@ -73,6 +76,10 @@ struct Summary {
 pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let bus = args.owner.open(context, &args.name)?;
+    let template = || Input::template(&bus, args.kind, &args.set);
+    if let Some(done) = args.later.hand_over(&args.name, context, template)? {
+        return Ok(done);
+    }
     let batch_max = bus.info().batch_frames_max;
     if args.batch > batch_max {
         let batch = args.batch;
@@ -82,7 +89,7 @@ pub fn run(args: &PublishArgs, context: &Context) -> Result<ExitCode, Failure> {
     }
     let mut input = match args.stdin {
         Some(format) => Input::stdin(&bus, args.kind, format, &stop),
-        None => Input::template(&bus, args.kind, &args.set)?,
+        None => template()?,
     };
     // On a bus that blocks, each try waits for a slice, so that Ctrl-C is heard between two.
     let slice = args.timeout.map_or(SLICE, |timeout| timeout.min(SLICE));

@@ -2,7 +2,7 @@
 
 use crate::sandbox::{Running, Sandbox};
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "create",
     "ls",
     "stat",
@@ -10,6 +10,7 @@ const VERBS: [&str; 15] = [
     "rm",
     "schema",
     "pub",
+    "schedule",
     "sub",
     "tap",
     "hz",

@@ -17,6 +17,7 @@ mod look;
 mod output;
 mod remove;
 mod sandbox;
+mod schedule;
 mod slow;
 mod streams;
 mod torture;

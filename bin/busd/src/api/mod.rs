@@ -5,6 +5,7 @@
 //! participant  Participant · ParticipantList · Standing
 //! process      ProcessState
 //! service      Version · Health
+//! schedule     Schedule · ScheduleList · CreateSchedule
 //! error        ErrorDocument
 //! text         FileMode · GroupName · UserName · Period: text forms shared with the config file and
 //!              the command line
@@ -18,8 +19,10 @@
 
 mod bus;
 mod error;
+pub mod hex;
 mod participant;
 mod process;
+mod schedule;
 mod service;
 mod text;
 
@@ -28,6 +31,7 @@ pub use bus::{Bus, BusDetail, BusList, Consumer, CreateBus, Cursor, Lane, Order,
 pub use error::{ErrorBody, ErrorDocument};
 pub use participant::{Participant, ParticipantList, Standing};
 pub use process::ProcessState;
+pub use schedule::{CreateSchedule, Schedule, ScheduleClock, ScheduleList, ScheduleState};
 pub use service::{Health, HealthStatus, Version};
 pub use text::{AllowText, FileMode, GroupName, Period, TextError, UserName};
 

@@ -4,7 +4,7 @@
 //! serve    accepts connections, bounds them, ends them when the daemon ends
 //! access   who is at the other end, and what they may do
 //! routes   which handler answers what; the limits of a request; 404, 405, timeouts as JSON
-//! buses, service     the handlers
+//! buses, schedules, service     the handlers
 //! work     threads for what may block
 //! extract  bodies, paths and queries, refused as JSON
 //! error    an error answer: status, code, message, hint
@@ -12,13 +12,14 @@
 //!
 //! The handlers keep nothing: every answer is read from the segments when it is asked for, so that
 //! it is as true after a restart as before, and whoever else creates or removes buses is seen. (The
-//! brokered buses are the daemon's own; they are read in the same way.)
+//! brokered buses and the schedules are the daemon's own.)
 
 mod access;
 mod buses;
 mod error;
 mod extract;
 mod routes;
+mod schedules;
 mod serve;
 mod service;
 mod work;
@@ -37,6 +38,7 @@ pub(crate) use serve::serve;
 pub(crate) use work::finish;
 
 use crate::broker::Brokered;
+use crate::schedule::Schedules;
 use crate::watch::WatchHandle;
 
 /// What every handler may use.
@@ -49,6 +51,7 @@ struct Shared {
     access: Access,
     watch: WatchHandle,
     brokered: Brokered,
+    schedules: Schedules,
     runtime_dir: PathBuf,
     config_file: Option<PathBuf>,
     started: Instant,
@@ -59,11 +62,13 @@ impl Context {
         access: Access,
         watch: WatchHandle,
         brokered: Brokered,
+        schedules: Schedules,
         runtime_dir: PathBuf,
         config_file: Option<PathBuf>,
     ) -> Self {
         let started = Instant::now();
-        let shared = Shared { access, watch, brokered, runtime_dir, config_file, started };
+        let shared =
+            Shared { access, watch, brokered, schedules, runtime_dir, config_file, started };
         Self { shared: Arc::new(shared) }
     }
 }

@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::access::{Peer, guard};
 use super::error::ApiError;
-use super::{Context, buses, service};
+use super::{Context, buses, schedules, service};
 
 /// Largest body that is read. A request is some hundred bytes; a schema of a thousand fields with
 /// documentation is about 200 KiB.
@@ -37,6 +37,10 @@ fn table() -> Vec<Row> {
         ("DELETE", "/v1/buses/{name}", delete(buses::remove)),
         ("GET", "/v1/buses/{name}/participants", get(buses::participants_of)),
         ("GET", "/v1/participants", get(buses::participants)),
+        ("GET", "/v1/schedules", get(schedules::list)),
+        ("POST", "/v1/schedules", post(schedules::create)),
+        ("GET", "/v1/schedules/{id}", get(schedules::show)),
+        ("DELETE", "/v1/schedules/{id}", delete(schedules::cancel)),
     ]
 }
 

@@ -9,6 +9,7 @@
 //! bad_news   who was evicted, held up, or met impossible words
 //! brokered   buses whose memory the daemon hands out
 //! config     the config file
+//! schedules  frames that are published later
 //! client     the client that busctl uses
 //! faults     system calls that fail, and kills at each of them
 //! hostile    no descriptors, no space, kills in a row
@@ -28,5 +29,6 @@ mod hostile;
 mod http;
 mod lifecycle;
 mod openapi;
+mod schedules;
 mod support;
 mod watch;

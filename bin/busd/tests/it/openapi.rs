@@ -67,6 +67,11 @@ fn close_objects(schema: &mut Value) {
     }
 }
 
+/// The path about this bus, and the first schedule.
+fn of(path: &str, name: &str) -> String {
+    path.replace("{name}", name).replace("{id}", "1")
+}
+
 #[test]
 fn the_description_and_the_server_have_the_same_routes() {
     let daemon = Daemon::start();
@@ -81,7 +86,7 @@ fn the_description_and_the_server_have_the_same_routes() {
     for path in described.iter().map(|(_, path)| path) {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let is_described = described.contains(&(method.to_owned(), path.clone()));
-            let answer = daemon.request(method, &path.replace("{name}", "t-nobody-made-this"), "");
+            let answer = daemon.request(method, &of(path, "t-nobody-made-this"), "");
             assert_eq!(answer.status != 405, is_described, "{method} {path}: {answer:?}");
         }
     }
@@ -100,9 +105,11 @@ fn the_handbook_names_every_route_and_every_error_code() {
     for code in codes["enum"].as_array().unwrap() {
         assert!(handbook.contains(&format!("`{}`", code.as_str().unwrap())), "{code}");
     }
-    let wish = &description.document["components"]["schemas"]["CreateBus"]["properties"];
-    for key in wish.as_object().unwrap().keys() {
-        assert!(handbook.contains(&format!("| `{key}` |")), "{key}");
+    for wish in ["CreateBus", "CreateSchedule"] {
+        let wish = &description.document["components"]["schemas"][wish]["properties"];
+        for key in wish.as_object().unwrap().keys() {
+            assert!(handbook.contains(&format!("| `{key}` |")), "{key}");
+        }
     }
 }
 
@@ -127,9 +134,18 @@ fn every_answer_is_as_described() {
     let described: BTreeSet<&String> = request["properties"].as_object().unwrap().keys().collect();
     assert_eq!(described, all.as_object().unwrap().keys().collect(), "keys of a wish");
 
+    let request = &description.document["components"]["schemas"]["CreateSchedule"].clone();
+    let all: Value = serde_json::to_value(busd::api::CreateSchedule {
+        bus: "a".to_owned(),
+        ..Default::default()
+    })
+    .unwrap();
+    description.validate(request, &all, "a wish for later");
+    let described: BTreeSet<&String> = request["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(described, all.as_object().unwrap().keys().collect(), "keys of a wish for later");
+
     let mut ask = |method: &str, path: &str, query: &str, body: &str| {
-        let answer =
-            daemon.request(method, &format!("{}{query}", path.replace("{name}", &name)), body);
+        let answer = daemon.request(method, &format!("{}{query}", of(path, &name)), body);
         description.check(method, path, &answer);
         answer
     };
@@ -150,6 +166,19 @@ fn every_answer_is_as_described() {
     assert_every_part_is_there(&detail);
     assert_eq!(ask("GET", "/v1/buses/{name}/participants", "", "").status, 200);
     assert_eq!(ask("DELETE", "/v1/buses/{name}", "", "").status, 409);
+    let later = json!({"bus": &*name, "at_unix_ns": u64::MAX, "payload_hex": "00".repeat(8)});
+    assert_eq!(ask("POST", "/v1/schedules", "", &later.to_string()).status, 201);
+    assert_eq!(ask("POST", "/v1/schedules", "", "{\"bus\": \"a\"}").status, 400);
+    let nowhere = "{\"bus\": \"t-nobody\", \"after_ns\": 1}";
+    assert_eq!(ask("POST", "/v1/schedules", "", nowhere).status, 404);
+    for (method, path) in
+        [("GET", "/v1/schedules"), ("GET", "/v1/schedules/{id}"), ("DELETE", "/v1/schedules/{id}")]
+    {
+        assert_eq!(ask(method, path, "", "").status, 200);
+    }
+    for method in ["GET", "DELETE"] {
+        assert_eq!(ask(method, "/v1/schedules/{id}", "", "").status, 404);
+    }
     assert_eq!(ask("DELETE", "/v1/buses/{name}", "?force=7", "").status, 400);
     drop((producer, consumer));
     assert_eq!(ask("DELETE", "/v1/buses/{name}", "", "").status, 200);
@@ -185,8 +214,13 @@ fn check_other_user(description: &mut Description, daemon: &Daemon) {
         eprintln!("skipped: the answer to another user needs root");
         return;
     }
-    for (method, path) in [("POST", "/v1/buses"), ("DELETE", "/v1/buses/{name}")] {
-        let (socket, target) = (daemon.socket(), path.replace("{name}", "a"));
+    for (method, path) in [
+        ("POST", "/v1/buses"),
+        ("DELETE", "/v1/buses/{name}"),
+        ("POST", "/v1/schedules"),
+        ("DELETE", "/v1/schedules/{id}"),
+    ] {
+        let (socket, target) = (daemon.socket(), of(path, "a"));
         let answer = as_other_user(move || exchange(&socket, method, &target, "")).unwrap();
         assert_eq!(answer.status, 403);
         description.check(method, path, &answer);
@@ -218,8 +252,12 @@ fn every_reference_and_operation_of_the_description_is_whole() {
             schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
         let required: BTreeSet<&str> =
             schema["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        // Answers have every key always; a wish needs a name.
-        let wanted = if name == "CreateBus" { BTreeSet::from(["name"]) } else { keys };
+        // Answers have every key always; a wish needs a name, or a bus.
+        let wanted = match name.as_str() {
+            "CreateBus" => BTreeSet::from(["name"]),
+            "CreateSchedule" => BTreeSet::from(["bus"]),
+            _ => keys,
+        };
         assert_eq!(required, wanted, "{name}");
         for (key, property) in schema["properties"].as_object().unwrap() {
             let is_described = property["description"].is_string() || property["$ref"].is_string();

@@ -13,6 +13,7 @@
 //! of what came of each fault.
 
 mod request;
+mod schedule;
 mod stage;
 mod start;
 mod traced;

@@ -47,11 +47,21 @@ impl Stage {
         daemon
     }
 
+    /// Where its schedules are kept.
+    pub fn state(&self) -> std::path::PathBuf {
+        self.place.join("state")
+    }
+
+    /// A daemon that answers, at full speed: nothing is done to it.
+    pub fn untouched_daemon(&self) -> Traced {
+        // It makes no mark, so that no call of it is looked at.
+        self.daemon_of(Begin::AtMark)
+    }
+
     /// A fresh daemon starts where the last one was, lists exactly the buses that are there, and
     /// leaves nothing of its own when it ends.
     pub fn next_daemon_is_whole(&self, context: &str) {
-        // It makes no mark, so that it runs at full speed.
-        let mut daemon = self.daemon_of(Begin::AtMark);
+        let mut daemon = self.untouched_daemon();
         let list = daemon.request("GET", "/v1/buses", "").expect("a list").json();
         for name in [&self.declared, &self.wish, &self.peer_bus] {
             let listed = |part: &str| {

@@ -28,7 +28,8 @@ impl Traced {
         let log = place.join("log");
         let file = std::fs::File::create(&log).unwrap();
         let mut command: Command = command(&place.join("run"));
-        command.arg("--config").arg(place.join("busd.toml")).stderr(Stdio::from(file));
+        command.arg("--config").arg(place.join("busd.toml"));
+        command.arg("--state-dir").arg(place.join("state")).stderr(Stdio::from(file));
         let plan = Arc::new(Plan::new(fault));
         let shared = Arc::clone(&plan);
         let (sender, started) = channel();
