@@ -8,7 +8,9 @@ use serde::de::{Deserialize, Deserializer, Error};
 pub(crate) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     humantime::parse_duration(&text).map_err(|error| {
-        D::Error::custom(format!("{text:?} is no duration such as \"20us\", \"5ms\", \"1s\": {error}"))
+        D::Error::custom(format!(
+            "{text:?} is no duration such as \"20us\", \"5ms\", \"1s\": {error}"
+        ))
     })
 }
 

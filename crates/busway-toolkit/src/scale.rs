@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn crew_grows_only_after_it_was_saturated_without_a_break() {
-        let crew = Crew::new(Workers { grow_after: Duration::from_nanos(10), ..Workers::between(1, 3) });
+        let crew =
+            Crew::new(Workers { grow_after: Duration::from_nanos(10), ..Workers::between(1, 3) });
         assert!(!crew.grows(5, || 0));
         assert!(!crew.grows(5, || 9));
         assert!(!crew.grows(0, || 10), "nothing waits: it begins anew");

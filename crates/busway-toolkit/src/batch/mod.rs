@@ -8,9 +8,10 @@
 //!                             └─────────────┘
 //! ```
 //!
-//! One worker at a time gathers; when its batch is whole, the next begins to gather while it runs the handler. The
-//! linger counts from when the first item of the batch was submitted, not from when a worker saw it: an item that
-//! waited for a free worker does not wait again. A stage with nothing to do parks.
+//! One worker at a time gathers; when its batch is whole, the next begins to gather while it runs the
+//! handler. The linger counts from when the first item of the batch was submitted, not from when a
+//! worker saw it: an item that waited for a free worker does not wait again. A stage with nothing to do
+//! parks.
 //!
 //! Every item that was taken gets exactly one answer: its result, its error, or why there is none.
 
@@ -126,7 +127,9 @@ where
             }
             match self.queue.try_send(item) {
                 Ok(()) => break,
-                Err(TrySendError::Disconnected(item)) => return Err(SubmitError::Closed(item.value)),
+                Err(TrySendError::Disconnected(item)) => {
+                    return Err(SubmitError::Closed(item.value));
+                }
                 Err(TrySendError::Full(back)) => item = back,
             }
             match self.queue.send_timeout(item, PARK_MAX) {
@@ -171,8 +174,8 @@ where
         self.stage.stats()
     }
 
-    /// Takes no more items, finishes those that were taken, at most for `timeout`, ends the workers, and says
-    /// what was not done. Items that were not begun are answered with [`CallError::Closed`].
+    /// Takes no more items, finishes those that were taken, at most for `timeout`, ends the workers,
+    /// and says what was not done. Items that were not begun are answered with [`CallError::Closed`].
     pub fn close(&self, timeout: Duration) -> BatcherReport {
         self.stage.close_begins();
         let began = Instant::now();

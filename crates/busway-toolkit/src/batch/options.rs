@@ -47,8 +47,8 @@ impl BatcherOptions {
         self
     }
 
-    /// How long the first item of a batch waits for others, from when it was submitted; by default not at all: a batch is
-    /// what came together while the workers were busy.
+    /// How long the first item of a batch waits for others, from when it was submitted; by default not
+    /// at all: a batch is what came together while the workers were busy.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self
@@ -66,8 +66,8 @@ impl BatcherOptions {
         self
     }
 
-    /// How many items a second are handed to the handler; as many as come, by default. A batch larger than the
-    /// rate's burst costs the burst.
+    /// How many items a second are handed to the handler; as many as come, by default. A batch larger
+    /// than the rate's burst costs the burst.
     pub fn rate(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
         self

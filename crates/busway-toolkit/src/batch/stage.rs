@@ -122,8 +122,8 @@ where
     pub(super) fn note_submitted(&self) {
         // ORDERING: relaxed; a count.
         self.counts.submitted.fetch_add(1, Ordering::Relaxed);
-        // ORDERING: this fence and the one in `close_ends` are two SeqCst fences, of which one comes first: either
-        // `closed` is seen here, or what was put into the queue before is seen there.
+        // ORDERING: this fence and the one in `close_ends` are two SeqCst fences, of which one comes
+        // first: either `closed` is seen here, or what was put into the queue before is seen there.
         fence(Ordering::SeqCst);
         if self.closed.load(Ordering::Relaxed) {
             self.refuse_rest();
@@ -167,7 +167,8 @@ where
 
     pub(super) fn stats(&self) -> BatcherStats {
         let done = &self.counts.done;
-        // ORDERING: relaxed; counts. What is done is read first, so that it is never more than was submitted.
+        // ORDERING: relaxed; counts. What is done is read first, so that it is never more than was
+        // submitted.
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         BatcherStats {
             answered: read(&done.answered),
@@ -294,7 +295,8 @@ where
     fn gather(self, stage: &Stage<T, R, E>, batch: &mut Vec<Item<T, R, E>>) -> Gathered {
         let mut idle = Duration::ZERO;
         let first = loop {
-            // ORDERING: relaxed; every park is bounded, and what is in the queue then is refused by who closes.
+            // ORDERING: relaxed; every park is bounded, and what is in the queue then is refused by who
+            // closes.
             if stage.closed.load(Ordering::Relaxed) {
                 return Gathered::Over;
             }

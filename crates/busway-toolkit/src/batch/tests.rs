@@ -137,16 +137,15 @@ fn close_answers_everyone_and_reports_what_was_not_done() {
 #[test]
 fn submitting_while_it_closes_is_an_answer_and_never_a_wait_without_end() {
     for _ in 0..50 {
-        let batcher = Batcher::options().items(4).queue(4).build(|ids: Vec<u64>| {
-            ids.into_iter().map(Ok::<_, String>).collect()
-        });
+        let batcher = Batcher::options()
+            .items(4)
+            .queue(4)
+            .build(|ids: Vec<u64>| ids.into_iter().map(Ok::<_, String>).collect());
         let batcher = batcher.unwrap();
         thread::scope(|scope| {
             for caller in 0..3 {
                 let batcher = batcher.clone();
-                scope.spawn(move || {
-                    while batcher.call(caller) != Err(CallError::Closed) {}
-                });
+                scope.spawn(move || while batcher.call(caller) != Err(CallError::Closed) {});
             }
             batcher.close(Duration::from_millis(1));
         });
@@ -192,9 +191,9 @@ fn rate_holds_batches_back_and_closing_does_not_wait_for_it() {
 
 #[test]
 fn last_handle_dropped_finishes_what_was_submitted() {
-    let batcher = Batcher::options().items(4).build(|ids: Vec<u64>| {
-        ids.into_iter().map(Ok::<_, String>).collect()
-    });
+    let batcher = Batcher::options()
+        .items(4)
+        .build(|ids: Vec<u64>| ids.into_iter().map(Ok::<_, String>).collect());
     let batcher = batcher.unwrap();
     let tickets: Vec<_> = (0..100).map(|id| batcher.submit(id).unwrap()).collect();
     drop(batcher);

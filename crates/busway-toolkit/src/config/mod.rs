@@ -11,8 +11,8 @@
 //! retry = { attempts = 5, first = "10ms" }
 //! ```
 //!
-//! An unknown key, or a value of the wrong type, is refused with its line and column. What a value may be is
-//! checked when something is built from it. Every key is in `docs/toolkit.md`.
+//! An unknown key, or a value of the wrong type, is refused with its line and column. What a value may
+//! be is checked when something is built from it. Every key is in `docs/toolkit.md`.
 
 mod parse;
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Units of work that depend on each other.
 //!
-//! Each unit is run once, as soon as all that it needs is done, several at a time. What it gives is shared by
-//! all that need it. Units that need each other in a circle are refused before anything is run.
+//! Each unit is run once, as soon as all that it needs is done, several at a time. What it gives is
+//! shared by all that need it. Units that need each other in a circle are refused before anything is
+//! run.
 //!
 //! | a unit | those that need it | others |
 //! |---|---|---|
@@ -25,7 +26,8 @@ pub const THREADS_MAX: usize = 1024;
 /// What a unit does.
 type Run<'a, K, V, E> = Box<dyn FnOnce(&Inputs<'_, K, V>) -> Result<V, E> + Send + 'a>;
 
-/// Units of work by key, with what each needs. All give values of one type; where they differ, that is an enum.
+/// Units of work by key, with what each needs. All give values of one type; where they differ, that is
+/// an enum.
 ///
 /// # Examples
 /// ```
@@ -156,7 +158,10 @@ impl<K: PartialEq + fmt::Debug, V> Inputs<'_, K, V> {
     ///
     /// # Panics
     /// When the unit is not among those that this one said it needs.
-    #[expect(clippy::panic, reason = "a unit that uses what it does not need is a bug of the caller's")]
+    #[expect(
+        clippy::panic,
+        reason = "a unit that uses what it does not need is a bug of the caller's"
+    )]
     pub fn get(&self, key: &K) -> &V {
         match self.shared(key) {
             Some(value) => value,
@@ -196,8 +201,8 @@ where
         self
     }
 
-    /// Runs all units, on at most so many threads, and waits for them. Cancelling keeps those from beginning that
-    /// have not; those that run are told, and waited for.
+    /// Runs all units, on at most so many threads, and waits for them. Cancelling keeps those from
+    /// beginning that have not; those that run are told, and waited for.
     ///
     /// # Errors
     /// When the units do not fit together. Nothing has been run then.

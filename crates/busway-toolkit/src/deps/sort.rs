@@ -50,7 +50,8 @@ pub(super) fn plan<'a, K: Ord + Clone + 'a>(
 /// Takes away what needs nothing that is left, again and again; what stays is on a circle or needs one.
 fn circle(plan: &Plan) -> Option<Vec<usize>> {
     let mut open: Vec<usize> = plan.needs.iter().map(Vec::len).collect();
-    let mut free: Vec<usize> = (0..open.len()).filter(|&index| open.get(index) == Some(&0)).collect();
+    let mut free: Vec<usize> =
+        (0..open.len()).filter(|&index| open.get(index) == Some(&0)).collect();
     while let Some(done) = free.pop() {
         for &index in plan.needed_by.get(done).into_iter().flatten() {
             if let Some(count) = open.get_mut(index) {

@@ -8,6 +8,7 @@ use busway::{Bus, Frame};
 use crossbeam_channel::{bounded, unbounded};
 use serde::Deserialize;
 
+use super::Dispatcher;
 use super::context::{Context, Middleware};
 use super::core::Core;
 use super::delay::Delays;
@@ -17,7 +18,6 @@ use super::held::Held;
 use super::metrics::{Counts, Strangers};
 use super::route::{Handler, Route, Routes};
 use super::worker::{self, Slot};
-use super::Dispatcher;
 use crate::cancel::Cancel;
 use crate::clock::{Clock, SystemClock, nanoseconds};
 use crate::config::DispatcherConfig;
@@ -92,16 +92,22 @@ impl<S: Source> DispatcherBuilder<S> {
         }
     }
 
-    /// What handles events of a kind. It is called by several threads at a time if there are several workers.
+    /// What handles events of a kind. It is called by several threads at a time if there are several
+    /// workers.
     pub fn on<F>(mut self, kind: u16, handler: F) -> Self
     where
         F: Fn(&Context<'_>, &Event<'_>) -> Result<(), Failure> + Send + Sync + 'static,
     {
-        self.handlers.push(Given { kind, name: format!("kind {kind}"), handler: Box::new(handler) });
+        self.handlers.push(Given {
+            kind,
+            name: format!("kind {kind}"),
+            handler: Box::new(handler),
+        });
         self
     }
 
-    /// What handles frames of a type, by the type's kind and name. A payload of another size is a permanent failure.
+    /// What handles frames of a type, by the type's kind and name. A payload of another size is a
+    /// permanent failure.
     ///
     /// # Examples
     /// ```
@@ -141,7 +147,11 @@ impl<S: Source> DispatcherBuilder<S> {
             let value = event.value::<T>().map_err(Failure::permanent)?;
             handler(context, &value)
         };
-        self.handlers.push(Given { kind: T::KIND, name: T::NAME.to_owned(), handler: Box::new(typed) });
+        self.handlers.push(Given {
+            kind: T::KIND,
+            name: T::NAME.to_owned(),
+            handler: Box::new(typed),
+        });
         self
     }
 
@@ -181,8 +191,8 @@ impl<S: Source> DispatcherBuilder<S> {
         self
     }
 
-    /// The most events that are held outside the bus, handled or waiting; 1024 by default, at most 65536. With
-    /// that many, nothing is taken from the bus, and its producers wait as the bus says.
+    /// The most events that are held outside the bus, handled or waiting; 1024 by default, at most
+    /// 65536. With that many, nothing is taken from the bus, and its producers wait as the bus says.
     pub fn buffer(mut self, events: usize) -> Self {
         self.buffer = events;
         self
@@ -200,8 +210,8 @@ impl<S: Source> DispatcherBuilder<S> {
         self
     }
 
-    /// All that a configuration says, in place of what was said before. Attaches to the dead-letter bus that it names,
-    /// which has to exist.
+    /// All that a configuration says, in place of what was said before. Attaches to the dead-letter bus
+    /// that it names, which has to exist.
     ///
     /// # Errors
     /// When there is no such bus, or it cannot hold dead letters.

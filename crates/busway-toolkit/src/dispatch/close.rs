@@ -114,8 +114,8 @@ impl<S: Source> Dispatcher<S> {
         }
         let core = &self.core;
         core.cancel.cancel();
-        // ORDERING: relaxed; workers look after they have stored into their slots, and what follows looks into the
-        // slots, both under the slots' locks.
+        // ORDERING: relaxed; workers look after they have stored into their slots, and what follows
+        // looks into the slots, both under the slots' locks.
         core.closed.store(true, Ordering::Relaxed);
         let not_done = core.collect_not_done(self.queue.as_ref());
         if let Some(queue) = &core.queue {
@@ -127,7 +127,8 @@ impl<S: Source> Dispatcher<S> {
             tracing::warn!(%error, "could not tell the source what became of events");
         }
         let source = self.source.take();
-        let (unread, lost) = source.as_ref().map_or((0, 0), |source| (source.unread(), source.lost()));
+        let (unread, lost) =
+            source.as_ref().map_or((0, 0), |source| (source.unread(), source.lost()));
         drop(source);
         self.join(not_done.iter().filter(|one| one.was == Whereabouts::Running).count());
         if let Some(letters) = &self.core.letters {

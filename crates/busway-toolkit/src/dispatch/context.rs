@@ -73,7 +73,8 @@ impl Context<'_> {
         self.cancel
     }
 
-    /// The span that the handler runs in: `event`, with `bus`, `handler`, `kind`, `lane`, `position`, `attempt`.
+    /// The span that the handler runs in: `event`, with `bus`, `handler`, `kind`, `lane`, `position`,
+    /// `attempt`.
     #[must_use]
     pub fn span(&self) -> &Span {
         &self.span

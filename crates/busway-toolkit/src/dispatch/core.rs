@@ -1,7 +1,7 @@
 //! One event, from where it comes in to where it ends; shared by the polling thread and the workers.
 //!
-//! A job is always in exactly one place: the queue, a gate, the delays, or a worker's slot. Whoever moves it
-//! from a slot does so, and counts, under the slot's lock; so closing finds each job once.
+//! A job is always in exactly one place: the queue, a gate, the delays, or a worker's slot. Whoever
+//! moves it from a slot does so, and counts, under the slot's lock; so closing finds each job once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -312,7 +312,10 @@ impl<R: Send + 'static> Core<R> {
                     Err(failure) => middleware.on_error(&context, event, failure),
                 }));
                 if let Err(panic) = after {
-                    tracing::error!(panic = panic_text(&*panic), "middleware panicked after a handler");
+                    tracing::error!(
+                        panic = panic_text(&*panic),
+                        "middleware panicked after a handler"
+                    );
                 }
             }
             (result, ended)
@@ -453,7 +456,14 @@ impl<R: Send + 'static> Core<R> {
     }
 
     /// One has left its gate: others may go.
-    fn leave(&self, index: u32, route: &Route<R>, period: u64, now_ns: u64, succeeded: Option<bool>) {
+    fn leave(
+        &self,
+        index: u32,
+        route: &Route<R>,
+        period: u64,
+        now_ns: u64,
+        succeeded: Option<bool>,
+    ) {
         if let Some(gate) = &route.gate {
             self.follow(index, gate.leave(now_ns, period, succeeded));
         }

@@ -50,7 +50,10 @@ pub(super) struct GivenUp {
 impl<R> fmt::Debug for Job<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let position = self.event.as_event().position;
-        f.debug_struct("Job").field("position", &position).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("position", &position)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
     }
 }
 

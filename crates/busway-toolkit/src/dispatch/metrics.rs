@@ -61,7 +61,12 @@ impl Counts {
         }
     }
 
-    pub(super) fn snapshot(&self, kind: u16, name: &str, breaker: Option<BreakerState>) -> KindMetrics {
+    pub(super) fn snapshot(
+        &self,
+        kind: u16,
+        name: &str,
+        breaker: Option<BreakerState>,
+    ) -> KindMetrics {
         let ended = &self.ended;
         let copy = |latency: &Mutex<Histogram<u64>>| {
             latency.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -97,8 +102,8 @@ fn new_histogram() -> Histogram<u64> {
 
 /// What was counted of one kind, or of all.
 ///
-/// received = processed + failed + dead_lettered + unhandled + not_done + in_flight, always when nothing is under
-/// way, and up to the events that are just being counted otherwise.
+/// received = processed + failed + dead_lettered + unhandled + not_done + in_flight, always when
+/// nothing is under way, and up to the events that are just being counted otherwise.
 #[derive(Clone, Debug)]
 pub struct KindMetrics {
     /// The kind; 0 in a total.

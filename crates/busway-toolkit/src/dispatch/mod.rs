@@ -1,19 +1,22 @@
 //! Events to handlers, by kind.
 //!
 //! ```text
-//!  bus ──► polling thread ──┬─ inline: the handler runs here, the frame read in place
-//!          looks up the kind└─ pool: the event is copied, then ──► queue ──► workers
-//!                                                                   ▲            │ succeeds: processed
-//!                        waits: back-off, rate, breaker, concurrency┴────────────┤ fails, may try again
-//!                                                        dead-letter bus ◄───────┘ fails for good
+//!  bus ──► polling thread ──┬─ inline: the handler runs here, and reads the frame in place
+//!          looks up the kind└─ pool: the event is copied, and goes ──► queue ──► workers
+//!                                                                        ▲          │
+//!          waits: back-off, rate, breaker, concurrency ──────────────────┘          ├ succeeds: processed
+//!                  ▲                                                                │
+//!                  └────────────────────────────────────────────────────────────────┤ fails, may try again
+//!          dead-letter bus ◄────────────────────────────────────────────────────────┘ fails for good
 //! ```
 //!
-//! **A frame that a worker handles is copied out of the bus before the consumer's cursor moves**, and so is one that has to
-//! wait. Only a handler that runs inline reads the bus's own memory, and the cursor moves after it.
+//! **A frame that a worker handles is copied out of the bus before the consumer's cursor moves**, and
+//! so is one that has to wait. Only a handler that runs inline reads the bus's own memory, and the
+//! cursor moves after it.
 //!
 //! **Accounting.** Every event taken from the bus ends in exactly one of these counts, whatever fails:
-//! received = processed + failed + dead-lettered + unhandled + not done. The last are listed in the report of
-//! [`Dispatcher::close`]. What was still in the bus is reported as unread.
+//! received = processed + failed + dead-lettered + unhandled + not done. The last are listed in the
+//! report of [`Dispatcher::close`]. What was still in the bus is reported as unread.
 //!
 //! **Order.** Inline and with a concurrency of 1, events of one kind and lane are begun in order, except one that
 //! is tried again, which lets others pass.
@@ -40,8 +43,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use builder::{DispatcherBuilder, Unhandled};
 pub(crate) use builder::{BATCH_DEFAULT, BUFFER_DEFAULT};
+pub use builder::{DispatcherBuilder, Unhandled};
 pub use close::{NotDone, Report, Whereabouts};
 pub use context::{Context, Middleware};
 pub use failure::Failure;
@@ -72,8 +75,8 @@ pub struct Polled {
 
 /// Hands events to their handlers, with retry, time-outs, breakers, limits and dead letters.
 ///
-/// One thread polls it, by [`poll`](Self::poll) or [`run`](Self::run); it can be sent to a thread of its own. Handlers run in
-/// that thread, or on a pool of workers.
+/// One thread polls it, by [`poll`](Self::poll) or [`run`](Self::run); it can be sent to a thread of
+/// its own. Handlers run in that thread, or on a pool of workers.
 ///
 /// Dropping it ends as [`close`](Self::close) without waiting, and logs what was not done.
 ///

@@ -44,7 +44,12 @@ impl Source for Memory {
         8
     }
 
-    fn receive<F>(&mut self, max: usize, _: Duration, mut take: F) -> Result<Received, busway::Error>
+    fn receive<F>(
+        &mut self,
+        max: usize,
+        _: Duration,
+        mut take: F,
+    ) -> Result<Received, busway::Error>
     where
         F: FnMut(Event<'_>, u64),
     {
@@ -100,7 +105,11 @@ fn failed_event_is_tried_again_after_its_delays_and_others_pass() {
     let log = Arc::clone(&seen);
     let mut dispatcher = Dispatcher::builder(memory.clone())
         .on(1, move |context, event| {
-            log.lock().unwrap().push((event.position, context.attempt(), context.is_last_attempt()));
+            log.lock().unwrap().push((
+                event.position,
+                context.attempt(),
+                context.is_last_attempt(),
+            ));
             if event.position == 0 { Err("not yet".into()) } else { Ok(()) }
         })
         .policy(1, Policy { retry: steady(3, Duration::from_millis(10)), ..Policy::default() })
@@ -271,7 +280,8 @@ fn full_buffer_takes_nothing_and_says_what_it_left() {
     }
     let report = dispatcher.close(Duration::ZERO);
     assert_eq!((report.totals.received, report.totals.not_done, report.unread), (3, 3, 7));
-    let positions: Vec<_> = report.not_done.iter().map(|one| (one.position, one.attempts)).collect();
+    let positions: Vec<_> =
+        report.not_done.iter().map(|one| (one.position, one.attempts)).collect();
     assert_eq!(positions.len(), 3);
     assert!(positions.iter().all(|&(_, attempts)| attempts == 1));
     assert_adds_up(&report.totals);
@@ -306,9 +316,17 @@ fn middleware_is_wrapped_around_each_attempt() {
         .unwrap();
     dispatcher.poll(Duration::ZERO).unwrap();
     let want = [
-        "outer before 0", "inner before 0", "inner after 0", "outer after 0",
-        "outer before 1", "inner before 1", "inner error 1", "outer error 1",
-        "outer before 2", "inner before 2", "outer error 2",
+        "outer before 0",
+        "inner before 0",
+        "inner after 0",
+        "outer after 0",
+        "outer before 1",
+        "inner before 1",
+        "inner error 1",
+        "outer error 1",
+        "outer before 2",
+        "inner before 2",
+        "outer error 2",
     ];
     assert_eq!(*log.lock().unwrap(), want);
 }

@@ -9,10 +9,11 @@
 //!                          `probes` in a row succeed
 //! ```
 //!
-//! An attempt belongs to the period in which it began: what began while the breaker was closed and ends when it is
-//! open or half-open says nothing about the handler now, and changes nothing.
+//! An attempt belongs to the period in which it began: what began while the breaker was closed and ends
+//! when it is open or half-open says nothing about the handler now, and changes nothing.
 //!
-//! Own code, since of the kept crates none lets a test move its clock or bounds how many probes run at once.
+//! Own code, since of the kept crates none lets a test move its clock or bounds how many probes run at
+//! once.
 
 use std::time::Duration;
 
@@ -71,7 +72,8 @@ impl Default for Breaker {
 
 impl Breaker {
     pub(crate) fn check(&self) -> Result<(), BuildError> {
-        for (what, value) in [("breaker.failures", self.failures), ("breaker.probes", self.probes)] {
+        for (what, value) in [("breaker.failures", self.failures), ("breaker.probes", self.probes)]
+        {
             if value == 0 {
                 return Err(BuildError::limit(what, value, "1 or more".to_owned()));
             }
@@ -151,9 +153,8 @@ impl Circuit {
         if period != self.period {
             return;
         }
-        let opens = Phase::Open {
-            until_ns: now_ns.saturating_add(nanoseconds(self.breaker.open_for)),
-        };
+        let opens =
+            Phase::Open { until_ns: now_ns.saturating_add(nanoseconds(self.breaker.open_for)) };
         match &mut self.phase {
             Phase::Closed { failures } if succeeded => *failures = 0,
             Phase::Closed { failures } => {

@@ -19,7 +19,8 @@
 //! 192  payload
 //! ```
 //!
-//! A dead-letter bus is a bus: without a consumer it keeps as many letters as a lane of it holds, the newest.
+//! A dead-letter bus is a bus: without a consumer it keeps as many letters as a lane of it holds, the
+//! newest.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -109,7 +110,10 @@ impl Reason {
 
     /// The number in the header, from 1.
     fn number(self) -> u16 {
-        (1..).zip(Self::ALL).find_map(|(number, reason)| (reason == self).then_some(number)).unwrap_or(0)
+        (1..)
+            .zip(Self::ALL)
+            .find_map(|(number, reason)| (reason == self).then_some(number))
+            .unwrap_or(0)
     }
 }
 

@@ -26,8 +26,8 @@ pub use retry::Retry;
 
 use crate::error::BuildError;
 
-/// What happens around the handler of one kind. By default nothing: one attempt, no limit of time or number,
-/// and what fails goes to the dead-letter bus if the dispatcher has one.
+/// What happens around the handler of one kind. By default nothing: one attempt, no limit of time or
+/// number, and what fails goes to the dead-letter bus if the dispatcher has one.
 ///
 /// # Examples
 /// ```

@@ -70,7 +70,11 @@ impl Retry {
             return Err(BuildError::limit("retry.attempts", self.attempts, allowed));
         }
         if !(self.factor >= 1.0 && self.factor <= 1000.0) {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "for display")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "for display"
+            )]
             let value = self.factor as u64;
             return Err(BuildError::limit("retry.factor", value, "1 to 1000".to_owned()));
         }

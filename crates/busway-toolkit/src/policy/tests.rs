@@ -74,8 +74,8 @@ fn attempt_that_began_before_the_breaker_opened_does_not_count() {
 }
 
 proptest! {
-    /// Whatever comes in whatever order: probes are bounded, an open breaker admits nothing before its time, and
-    /// after enough successes it is closed.
+    /// Whatever comes in whatever order: probes are bounded, an open breaker admits nothing before its
+    /// time, and after enough successes it is closed.
     #[test]
     fn breaker_keeps_its_bounds(
         failures in 1_u32..5, probes in 1_u32..4, steps in prop::collection::vec((0_u64..60, any::<bool>(), any::<bool>()), 0..200),
@@ -136,8 +136,8 @@ proptest! {
         }
     }
 
-    /// One delay fewer than attempts; each at least as long as the one before without jitter, at most the longest,
-    /// and with jitter at most twice that.
+    /// One delay fewer than attempts; each at least as long as the one before without jitter, at most
+    /// the longest, and with jitter at most twice that.
     #[test]
     fn delays_grow_to_their_longest(
         attempts in 1_u32..20, first_ms in 1_u64..100, factor in 1.0_f32..4.0, longest_ms in 100_u64..2_000, jitter: bool,
