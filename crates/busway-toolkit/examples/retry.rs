@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use busway::Bus;
 use busway_toolkit::{
-    BusSource, Config, ConfigFormat, DeadLetters, Dispatcher, Failure, open_letter,
+    BusSource, Config, ConfigFormat, DeadLetter, DeadLetters, Dispatcher, Failure,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,15 +53,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{report}");
 
     while let Ok(Some(frame)) = letters.poll() {
-        let (header, payload) = open_letter(frame.payload())?;
+        let letter = DeadLetter::read(frame.payload())?;
         println!(
-            "{} {}:{} after {} attempt(s), {:?}: {} {payload:?}",
-            header.bus_name(),
-            header.lane,
-            header.position,
-            header.attempts,
-            header.reason(),
-            header.error_text()
+            "{} {}:{} after {} attempt(s), {:?}: {} {:?}",
+            letter.bus,
+            letter.lane,
+            letter.position,
+            letter.attempts,
+            letter.reason,
+            letter.error,
+            letter.payload
         );
     }
     assert_eq!((report.totals.processed, report.totals.dead_lettered), (2, 2));

@@ -39,8 +39,8 @@ pub use dispatch::{
 };
 pub use error::BuildError;
 pub use policy::{
-    Breaker, BreakerState, DeadLetterHeader, DeadLetters, LETTER_HEADER_BYTES, LETTER_TEXT_BYTES,
-    Policy, Rate, Reason, Retry, WhileOpen, open_letter,
+    Breaker, BreakerState, DeadLetter, DeadLetters, LETTER_EXTRA_BYTES, Policy, Rate, Reason,
+    Retry, WhileOpen,
 };
 pub use scale::Workers;
 pub use source::{BusSource, Event, Received, Settled, Source};

@@ -399,8 +399,13 @@ impl<R: Send + 'static> Core<R> {
             );
             return self.end(job, Settled::Failed);
         };
+        let handler = match job.target {
+            Target::Route(index) => self.routes.get(index).map_or("", |route| &route.name),
+            Target::Nobody(_) => "",
+        };
         let letter = Letter {
             source: &self.source,
+            handler,
             event,
             attempts: job.attempts,
             reason: given_up.reason,

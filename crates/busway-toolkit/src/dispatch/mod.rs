@@ -18,8 +18,8 @@
 //! received = processed + failed + dead-lettered + unhandled + not done. The last are listed in the
 //! report of [`Dispatcher::close`]. What was still in the bus is reported as unread.
 //!
-//! **Order.** Inline and with a concurrency of 1, events of one kind and lane are begun in order, except one that
-//! is tried again, which lets others pass.
+//! **Order.** Inline and with a concurrency of 1, events of one kind and lane are begun in order, except
+//! one that is tried again, which lets others pass.
 //!
 //! * `builder`: putting it together. * `core`: one attempt, and what follows from it. * `gate`: what has to
 //!   wait before its attempt. * `delay`: what waits for a time. * `worker`: the pool. * `close`: the end.
@@ -186,11 +186,8 @@ impl<S: Source> Dispatcher<S> {
         loop {
             let polled = self.poll(PARK_MAX)?;
             let ended = matches!(polled.received, Received::Closed | Received::Removed);
-            if ended && self.core.held.count() == 0 {
+            if ended && self.drain(PARK_MAX)? == 0 {
                 return Ok(());
-            }
-            if ended {
-                self.drain(PARK_MAX)?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The dispatcher over a source in memory, on a clock that is moved by hand; and its pool.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -363,8 +364,11 @@ fn close_reports_what_runs_and_what_waits_and_does_not_hang() {
     let gate = Mutex::new(gate);
     let cancelled = Arc::new(AtomicU32::new(0));
     let told = Arc::clone(&cancelled);
+    let begun = Arc::new(AtomicU32::new(0));
+    let begins = Arc::clone(&begun);
     let mut dispatcher = Dispatcher::builder(Memory::with(1, 5))
         .on(1, move |context, _| {
+            begins.fetch_add(1, Ordering::SeqCst);
             let _ = gate.lock().unwrap().recv();
             told.fetch_add(u32::from(context.is_cancelled()), Ordering::SeqCst);
             Ok(())
@@ -374,8 +378,7 @@ fn close_reports_what_runs_and_what_waits_and_does_not_hang() {
         .unwrap();
     let monitor = dispatcher.monitor();
     dispatcher.poll(Duration::ZERO).unwrap();
-    let slots = Arc::clone(&dispatcher.core);
-    until("one runs", || slots.queue.as_ref().is_some_and(|queue| queue.len() == 4));
+    until("one runs", || begun.load(Ordering::SeqCst) == 1);
     let report = dispatcher.close(Duration::from_millis(1));
     let running = report.not_done.iter().filter(|one| one.was == Whereabouts::Running).count();
     assert_eq!((running, report.not_done.len()), (1, 5));
@@ -442,7 +445,10 @@ fn every_outcome_is_counted_once_and_settled_once() {
     let mut dispatcher = Dispatcher::builder(memory.clone())
         .on(0, |_, _| Ok(()))
         .on(1, |context, _| if context.attempt() < 3 { Err("again".into()) } else { Ok(()) })
-        .on(2, |_, event| if event.position % 8 == 2 { panic!("no") } else { Ok(()) })
+        .on(
+            2,
+            |_, event| if event.position % 8 == 2 { resume_unwind(Box::new("no")) } else { Ok(()) },
+        )
         .policy(1, Policy { retry, ..Policy::default() })
         .policy(2, Policy { retry, concurrency, ..Policy::default() })
         .workers(Workers::between(1, 4))

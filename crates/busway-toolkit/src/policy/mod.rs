@@ -18,9 +18,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 pub use breaker::{Breaker, BreakerState, WhileOpen};
-pub use dead_letter::{
-    DeadLetterHeader, DeadLetters, LETTER_HEADER_BYTES, LETTER_TEXT_BYTES, Reason, open_letter,
-};
+pub use dead_letter::{DeadLetter, DeadLetters, LETTER_EXTRA_BYTES, Reason};
 pub use rate::Rate;
 pub use retry::Retry;
 
