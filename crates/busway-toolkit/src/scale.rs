@@ -118,13 +118,17 @@ impl Crew {
     }
 
     /// Whether one more is to be started, who is then counted already. Asked when work was put into the
-    /// queue, with how much waits there. Costs two loads unless the crew can grow and is saturated.
-    pub(crate) fn grows(&self, waiting: usize, now_ns: impl FnOnce() -> u64) -> bool {
+    /// queue, with how much waits there. Costs one load unless the crew can grow.
+    pub(crate) fn grows(
+        &self,
+        waiting: impl FnOnce() -> usize,
+        now_ns: impl FnOnce() -> u64,
+    ) -> bool {
         if self.size() >= self.workers.max {
             return false;
         }
         // ORDERING: as in `size`.
-        let saturated = waiting > 0 && self.idle.load(Ordering::Relaxed) == 0;
+        let saturated = self.idle.load(Ordering::Relaxed) == 0 && waiting() > 0;
         let mut since = self.saturated_since_ns.lock().unwrap_or_else(PoisonError::into_inner);
         if !saturated {
             *since = None;
@@ -168,23 +172,23 @@ mod tests {
     fn crew_grows_only_after_it_was_saturated_without_a_break() {
         let crew =
             Crew::new(Workers { grow_after: Duration::from_nanos(10), ..Workers::between(1, 3) });
-        assert!(!crew.grows(5, || 0));
-        assert!(!crew.grows(5, || 9));
-        assert!(!crew.grows(0, || 10), "nothing waits: it begins anew");
-        assert!(!crew.grows(5, || 11));
-        assert!(!crew.while_idle(|| crew.grows(5, || 30)), "one is idle: it begins anew");
-        assert!(!crew.grows(5, || 31));
-        assert!(crew.grows(5, || 41));
-        assert!(!crew.grows(5, || 42), "one at a time");
-        assert!(crew.grows(5, || 51));
-        assert!(!crew.grows(5, || 1_000), "never above its limit");
+        assert!(!crew.grows(|| 5, || 0));
+        assert!(!crew.grows(|| 5, || 9));
+        assert!(!crew.grows(|| 0, || 10), "nothing waits: it begins anew");
+        assert!(!crew.grows(|| 5, || 11));
+        assert!(!crew.while_idle(|| crew.grows(|| 5, || 30)), "one is idle: it begins anew");
+        assert!(!crew.grows(|| 5, || 31));
+        assert!(crew.grows(|| 5, || 41));
+        assert!(!crew.grows(|| 5, || 42), "one at a time");
+        assert!(crew.grows(|| 5, || 51));
+        assert!(!crew.grows(|| 5, || 1_000), "never above its limit");
         assert_eq!(crew.size(), 3);
     }
 
     #[test]
     fn crew_never_falls_below_its_least_size() {
         let crew = Crew::new(Workers { grow_after: Duration::ZERO, ..Workers::between(1, 2) });
-        assert!(crew.grows(1, || 0));
+        assert!(crew.grows(|| 1, || 0));
         assert!(crew.lets_go());
         assert!(!crew.lets_go());
         assert_eq!(crew.size(), 1);

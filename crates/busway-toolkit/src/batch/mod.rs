@@ -165,7 +165,7 @@ where
 
     fn submitted(&self) {
         self.stage.note_submitted();
-        self.stage.grow_if_saturated(self.queue.len());
+        self.stage.grow_if_saturated(|| self.queue.len());
     }
 
     /// Counts so far.

@@ -182,12 +182,12 @@ where
     }
 
     /// Starts one more worker if all are busy and items have waited for long enough.
-    pub(super) fn grow_if_saturated(self: &Arc<Self>, waiting: usize) {
-        if self.crew.grows(waiting, || self.clock.now_ns()) {
-            if let Err(error) = self.start_worker() {
-                self.crew.lost_one();
-                tracing::warn!(%error, "no further worker could be started");
-            }
+    pub(super) fn grow_if_saturated(self: &Arc<Self>, waiting: impl FnOnce() -> usize) {
+        if self.crew.grows(waiting, || self.clock.now_ns())
+            && let Err(error) = self.start_worker()
+        {
+            self.crew.lost_one();
+            tracing::warn!(%error, "no further worker could be started");
         }
     }
 

@@ -33,7 +33,7 @@ workers = 2
 rate = { per-second = 0.5 }
 "#;
 
-const YAML: &str = r#"
+const YAML: &str = r"
 dispatcher:
   orders:
     workers: { min: 1, max: 4, grow-after: 2ms }
@@ -58,7 +58,7 @@ batcher:
     queue: 512
     workers: 2
     rate: { per-second: 0.5 }
-"#;
+";
 
 #[test]
 fn every_key_is_read_alike_from_both_languages() {

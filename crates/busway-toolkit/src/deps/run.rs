@@ -11,6 +11,9 @@ use super::{Inputs, Outcome, Outcomes, Run, Unit};
 use crate::cancel::Cancel;
 use crate::dispatch::{PARK_MAX, panic_text};
 
+/// A unit to run: its index, what it does, and what it gets.
+type Task<'a, 'i, K, V, E> = (usize, Run<'a, K, V, E>, Inputs<'i, K, V>);
+
 /// What the threads share.
 struct Shared<'a, 'c, K, V, E> {
     keys: Vec<K>,
@@ -86,7 +89,7 @@ where
     }
 
     /// The next unit to run; `None` when all have an outcome.
-    fn next(&self) -> Option<(usize, Run<'a, K, V, E>, Inputs<'_, K, V>)> {
+    fn next(&self) -> Option<Task<'a, '_, K, V, E>> {
         let mut state = self.state();
         loop {
             while let Some(index) = state.ready.pop_front() {

@@ -31,6 +31,9 @@ use crate::source::{Event, Settled};
 /// When a dead-letter bus is full, it is asked again after this time.
 const LETTER_RETRY: Duration = Duration::from_millis(10);
 
+/// Both ends of the way back to the source.
+type SettledQueue<R> = (Sender<(R, Settled)>, Receiver<(R, Settled)>);
+
 /// What the threads of a dispatcher share.
 pub(super) struct Core<R> {
     pub(super) source: String,
@@ -46,7 +49,7 @@ pub(super) struct Core<R> {
     /// To the workers; `None`: handlers run inline.
     pub(super) queue: Option<Sender<Message<R>>>,
     /// To the source, if it wants to hear what became of events.
-    pub(super) settled: Option<(Sender<(R, Settled)>, Receiver<(R, Settled)>)>,
+    pub(super) settled: Option<SettledQueue<R>>,
     /// Set when the dispatcher waits no longer for what is under way.
     pub(super) cancel: Cancel,
     /// Set when nothing is begun any more.
@@ -152,7 +155,7 @@ impl<R: Send + 'static> Core<R> {
         let (result, ended) = self.attempt(route, &event, 1, started);
         // ORDERING: relaxed; the polling thread's own.
         self.last_ns.store(ended, Ordering::Relaxed);
-        let succeeded = self.note_attempt(route, started, ended, &result);
+        let succeeded = note_attempt(route, started, ended, &result);
         match result {
             Ok(()) => {
                 if let Some(receipt) = receipt {
@@ -253,7 +256,7 @@ impl<R: Send + 'static> Core<R> {
         job.attempts += 1;
         let (result, ended) = self.attempt(route, &job.event.as_event(), job.attempts, started);
         let succeeded = slot.end(|| {
-            let succeeded = self.note_attempt(route, started, ended, &result);
+            let succeeded = note_attempt(route, started, ended, &result);
             match &result {
                 Ok(()) => self.end(job, Settled::Done),
                 Err(failure) => self.after_failure(job, route, ended, failure),
@@ -320,36 +323,6 @@ impl<R: Send + 'static> Core<R> {
             }
             (result, ended)
         })
-    }
-
-    /// Counts an attempt. Returns whether it succeeded, as the breaker sees it.
-    fn note_attempt(
-        &self,
-        route: &Route<R>,
-        started: u64,
-        ended: u64,
-        result: &Result<(), Failure>,
-    ) -> bool {
-        let took = ended.saturating_sub(started);
-        let counts = &route.counts;
-        counts.took(took);
-        match result {
-            Ok(()) => {
-                let late = route.timeout_ns.is_some_and(|timeout| took > timeout);
-                if late {
-                    count(&counts.ended.late);
-                }
-                count(&counts.ended.processed);
-                !late
-            }
-            Err(failure) => {
-                count(&counts.ended.failures);
-                if matches!(failure, Failure::Panicked(_)) {
-                    count(&counts.ended.panicked);
-                }
-                false
-            }
-        }
     }
 
     /// Tries again later, or gives up.
@@ -497,10 +470,10 @@ impl<R: Send + 'static> Core<R> {
             return;
         };
         // There is room for all that may be held; if there were not, it would be due at once.
-        if let Err(error) = queue.try_send(Message::Job(job)) {
-            if let Message::Job(job) = error.into_inner() {
-                self.delays.push(0, Due::Job(job));
-            }
+        if let Err(error) = queue.try_send(Message::Job(job))
+            && let Message::Job(job) = error.into_inner()
+        {
+            self.delays.push(0, Due::Job(job));
         }
     }
 
@@ -509,6 +482,35 @@ impl<R: Send + 'static> Core<R> {
         if let Some(queue) = self.queue.as_ref().filter(|_| is_first) {
             // Somebody idle has to wait for this instead. With a full queue nobody is idle.
             let _ = queue.try_send(Message::Look);
+        }
+    }
+}
+
+/// Counts an attempt. Returns whether it succeeded, as the breaker sees it.
+fn note_attempt<R>(
+    route: &Route<R>,
+    started: u64,
+    ended: u64,
+    result: &Result<(), Failure>,
+) -> bool {
+    let took = ended.saturating_sub(started);
+    let counts = &route.counts;
+    counts.took(took);
+    match result {
+        Ok(()) => {
+            let late = route.timeout_ns.is_some_and(|timeout| took > timeout);
+            if late {
+                count(&counts.ended.late);
+            }
+            count(&counts.ended.processed);
+            !late
+        }
+        Err(failure) => {
+            count(&counts.ended.failures);
+            if matches!(failure, Failure::Panicked(_)) {
+                count(&counts.ended.panicked);
+            }
+            false
         }
     }
 }

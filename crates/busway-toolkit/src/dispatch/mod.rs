@@ -222,7 +222,7 @@ impl<S: Source> Dispatcher<S> {
         let Some(queue) = &self.queue else {
             return;
         };
-        if !self.core.crew.grows(queue.len(), || self.core.now_ns()) {
+        if !self.core.crew.grows(|| queue.len(), || self.core.now_ns()) {
             return;
         }
         self.workers.retain(|worker| !worker.is_finished());

@@ -15,7 +15,7 @@ use crate::scale::Workers;
 use crate::source::{Event, Settled};
 
 /// Events in memory, and what became of each by its position.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Memory {
     events: Arc<Mutex<VecDeque<(u16, u64)>>>,
     settled: Arc<Mutex<BTreeMap<u64, Settled>>>,

@@ -124,9 +124,8 @@ impl Circuit {
     /// Whether an attempt may begin. Changes nothing.
     pub(crate) fn admits(&self, now_ns: u64) -> Admission {
         match self.phase {
-            Phase::Closed { .. } => Admission::Yes,
             Phase::Open { until_ns } if now_ns < until_ns => Admission::At(until_ns),
-            Phase::Open { .. } => Admission::Yes,
+            Phase::Closed { .. } | Phase::Open { .. } => Admission::Yes,
             // So many succeed that no more is needed, or one fails: not more than needed are let through.
             Phase::HalfOpen { under_way, succeeded } => {
                 if under_way + succeeded < self.breaker.probes {

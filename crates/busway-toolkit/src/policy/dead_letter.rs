@@ -246,7 +246,6 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// What a bus for the dead letters of another has to be, given the payload of that one's frames:
     /// one that blocks, of event frames. Choose the rest as you like.
-    #[must_use]
     pub fn bus_options(payload_bytes: u32) -> BusOptions {
         let extra = u32::try_from(LETTER_EXTRA_BYTES).unwrap_or(u32::MAX);
         Bus::options()

@@ -97,11 +97,8 @@ impl Bucket {
         let Some(count) = NonZeroU32::new(count) else {
             return Ok(());
         };
-        match self.limiter.check_n(count) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(later)) => Err(nanoseconds(later.earliest_possible())),
-            // Not with a count of at most the burst.
-            Err(_) => Ok(()),
-        }
+        // What never fits is more than the burst, and the count is not.
+        let taken = self.limiter.check_n(count).unwrap_or(Ok(()));
+        taken.map_err(|later| nanoseconds(later.earliest_possible()))
     }
 }
