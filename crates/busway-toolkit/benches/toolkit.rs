@@ -6,6 +6,8 @@
 //! their range, after one that does not count. Each run checks that every event and every request was
 //! done exactly once.
 
+#![allow(clippy::cast_precision_loss)] // figures for people
+
 use std::hint::black_box;
 use std::process::{Command, Stdio};
 use std::sync::Arc;

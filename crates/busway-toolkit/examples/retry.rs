@@ -33,9 +33,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let orders = config.dispatcher.get("orders").ok_or("it is above")?;
     let mut dispatcher = Dispatcher::builder(BusSource::attach(&bus)?)
         .on(1, |context, event| match event.payload.first() {
-            Some(b'a') => Ok(()),
             Some(b'b') if context.attempt() < 3 => Err("try me once more".into()),
-            Some(b'b') => Ok(()),
+            Some(b'a' | b'b') => Ok(()),
             Some(b'c') => Err("never any good".into()),
             _ => Err(Failure::permanent("an order of nothing")),
         })

@@ -36,7 +36,9 @@ fn held(options: BatcherOptions) -> Held {
 #[test]
 fn every_caller_gets_its_own_result() {
     let batcher = Batcher::options().items(32).linger(Duration::from_micros(100)).build(|ids| {
-        ids.into_iter().map(|id: u64| if id % 7 == 0 { Err(id) } else { Ok(id * 2) }).collect()
+        ids.into_iter()
+            .map(|id: u64| if id.is_multiple_of(7) { Err(id) } else { Ok(id * 2) })
+            .collect()
     });
     let batcher = batcher.unwrap();
     thread::scope(|scope| {

@@ -178,18 +178,20 @@ fn panic_is_a_failure_and_the_worker_lives() {
     assert_adds_up(&report.totals);
 }
 
+/// Keeps the texts of failures.
+struct Log(Arc<Mutex<Vec<String>>>);
+impl Middleware for Log {
+    fn on_error(&self, _: &Context<'_>, _: &Event<'_>, failure: &Failure) {
+        self.0.lock().unwrap().push(failure.to_string());
+    }
+}
+
 #[test]
 fn late_error_is_a_time_out_and_late_success_is_done() {
     let (memory, clock) = (Memory::with(1, 2), ManualClock::new());
     let hand = clock.clone();
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
-    struct Log(Arc<Mutex<Vec<String>>>);
-    impl Middleware for Log {
-        fn on_error(&self, _: &Context<'_>, _: &Event<'_>, failure: &Failure) {
-            self.0.lock().unwrap().push(failure.to_string());
-        }
-    }
     let mut dispatcher = Dispatcher::builder(memory)
         .on(1, move |context, event| {
             assert!(!context.is_cancelled());
@@ -288,26 +290,28 @@ fn full_buffer_takes_nothing_and_says_what_it_left() {
     assert_adds_up(&report.totals);
 }
 
+/// Keeps what it is called for.
+struct Layer(&'static str, Arc<Mutex<Vec<String>>>);
+impl Layer {
+    fn log(&self, what: &str, event: &Event<'_>) {
+        self.1.lock().unwrap().push(format!("{} {what} {}", self.0, event.position));
+    }
+}
+impl Middleware for Layer {
+    fn before(&self, _: &Context<'_>, event: &Event<'_>) -> Result<(), Failure> {
+        self.log("before", event);
+        if self.0 == "inner" && event.position == 2 { Err("refused".into()) } else { Ok(()) }
+    }
+    fn after(&self, _: &Context<'_>, event: &Event<'_>) {
+        self.log("after", event);
+    }
+    fn on_error(&self, _: &Context<'_>, event: &Event<'_>, _: &Failure) {
+        self.log("error", event);
+    }
+}
+
 #[test]
 fn middleware_is_wrapped_around_each_attempt() {
-    struct Layer(&'static str, Arc<Mutex<Vec<String>>>);
-    impl Layer {
-        fn log(&self, what: &str, event: &Event<'_>) {
-            self.1.lock().unwrap().push(format!("{} {what} {}", self.0, event.position));
-        }
-    }
-    impl Middleware for Layer {
-        fn before(&self, _: &Context<'_>, event: &Event<'_>) -> Result<(), Failure> {
-            self.log("before", event);
-            if self.0 == "inner" && event.position == 2 { Err("refused".into()) } else { Ok(()) }
-        }
-        fn after(&self, _: &Context<'_>, event: &Event<'_>) {
-            self.log("after", event);
-        }
-        fn on_error(&self, _: &Context<'_>, event: &Event<'_>, _: &Failure) {
-            self.log("error", event);
-        }
-    }
     let log = Arc::new(Mutex::new(Vec::new()));
     let mut dispatcher = Dispatcher::builder(Memory::with(1, 3))
         .on(1, |_, event| if event.position == 1 { Err("no".into()) } else { Ok(()) })
@@ -450,7 +454,7 @@ fn every_outcome_is_counted_once_and_settled_once() {
             |_, event| if event.position % 8 == 2 { resume_unwind(Box::new("no")) } else { Ok(()) },
         )
         .policy(1, Policy { retry, ..Policy::default() })
-        .policy(2, Policy { retry, concurrency, ..Policy::default() })
+        .policy(2, Policy { concurrency, retry, ..Policy::default() })
         .workers(Workers::between(1, 4))
         .buffer(64)
         .build()
