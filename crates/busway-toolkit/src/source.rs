@@ -182,8 +182,7 @@ pub trait Source: Send {
 /// ```
 #[derive(Debug)]
 pub struct BusSource<T = Raw> {
-    name: String,
-    payload_bytes: usize,
+    bus: Bus,
     consumer: Consumer<T>,
 }
 
@@ -201,8 +200,7 @@ impl<T> BusSource<T> {
     /// A consumer of this bus, attached as you like.
     #[must_use]
     pub fn new(bus: &Bus, consumer: Consumer<T>) -> Self {
-        let payload_bytes = bus.info().payload_bytes;
-        Self { name: bus.name().to_owned(), payload_bytes: payload_bytes as usize, consumer }
+        Self { bus: bus.clone(), consumer }
     }
 }
 
@@ -211,11 +209,11 @@ impl<T: Send> Source for BusSource<T> {
     const SETTLES: bool = false;
 
     fn name(&self) -> &str {
-        &self.name
+        self.bus.name()
     }
 
     fn payload_bytes_max(&self) -> usize {
-        self.payload_bytes
+        self.bus.info().payload_bytes as usize
     }
 
     fn receive<F>(&mut self, max: usize, timeout: Duration, mut take: F) -> Result<Received, Error>
@@ -238,6 +236,8 @@ impl<T: Send> Source for BusSource<T> {
                 Ok(Received::Events(1))
             }
             Ok(None) => Ok(Received::Nothing),
+            // Nobody attaches to a bus that is gone.
+            Err(PollError::Closed) if self.bus.is_removed() => Ok(Received::Removed),
             Err(PollError::Closed) => Ok(Received::Closed),
             Err(PollError::Removed) => Ok(Received::Removed),
             Err(error) => Err(error.into()),

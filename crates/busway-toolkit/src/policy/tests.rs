@@ -78,7 +78,9 @@ proptest! {
     /// time, and after enough successes it is closed.
     #[test]
     fn breaker_keeps_its_bounds(
-        failures in 1_u32..5, probes in 1_u32..4, steps in prop::collection::vec((0_u64..60, any::<bool>(), any::<bool>()), 0..200),
+        failures in 1_u32..5,
+        probes in 1_u32..4,
+        steps in prop::collection::vec((0_u64..60, any::<bool>(), any::<bool>()), 0..200),
     ) {
         let mut circuit = circuit(failures, 100, probes);
         let (mut now, mut under_way) = (0, Vec::new());
@@ -87,7 +89,8 @@ proptest! {
             let before = circuit.state();
             if begins && circuit.admits(now) == Admission::Yes {
                 under_way.push(circuit.begin());
-                prop_assert!(before != BreakerState::Open || circuit.state() == BreakerState::HalfOpen);
+                let was_open = before == BreakerState::Open;
+                prop_assert!(!was_open || circuit.state() == BreakerState::HalfOpen);
             } else if !under_way.is_empty() {
                 circuit.end(now, under_way.remove(0), succeeds);
             }
@@ -113,7 +116,9 @@ proptest! {
     /// one at that time.
     #[test]
     fn bucket_gives_no_more_than_its_rate(
-        per_second in 1_u32..10_000, burst in 1_u32..50, waits in prop::collection::vec(0_u64..2_000_000, 1..200),
+        per_second in 1_u32..10_000,
+        burst in 1_u32..50,
+        waits in prop::collection::vec(0_u64..2_000_000, 1..200),
     ) {
         let clock = ManualClock::new();
         let rate = Rate { per_second: f64::from(per_second), burst };
@@ -131,7 +136,8 @@ proptest! {
                     taken += 1;
                 }
             }
-            let allowed = u64::from(burst) + clock.now_ns() * u64::from(per_second) / 1_000_000_000 + 1;
+            let refilled = clock.now_ns() * u64::from(per_second) / 1_000_000_000;
+            let allowed = u64::from(burst) + refilled + 1;
             prop_assert!(taken <= allowed, "{} of {}", taken, allowed);
         }
     }
@@ -140,7 +146,11 @@ proptest! {
     /// the longest, and with jitter at most twice that.
     #[test]
     fn delays_grow_to_their_longest(
-        attempts in 1_u32..20, first_ms in 1_u64..100, factor in 1.0_f32..4.0, longest_ms in 100_u64..2_000, jitter: bool,
+        attempts in 1_u32..20,
+        first_ms in 1_u64..100,
+        factor in 1.0_f32..4.0,
+        longest_ms in 100_u64..2_000,
+        jitter: bool,
     ) {
         let longest = Duration::from_millis(longest_ms);
         let first = Duration::from_millis(first_ms);
