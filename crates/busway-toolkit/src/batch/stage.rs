@@ -238,24 +238,25 @@ where
             answers.push(answer);
         }
         let results = catch_unwind(AssertUnwindSafe(|| (self.handler)(values)));
-        let mut failed = 0;
         let panicked = results.is_err();
-        let mut results = results.unwrap_or_default().into_iter();
+        let results = results.unwrap_or_default();
+        let good = results.iter().take(answers.len()).filter(|result| result.is_ok()).count();
+        let done = &self.counts.done;
+        // Before anybody is answered: who has an answer finds it counted.
+        // ORDERING: relaxed; counts, and an answer makes visible what was before it.
+        done.batches.fetch_add(1, Ordering::Relaxed);
+        done.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
+        done.failed.fetch_add(count - good as u64, Ordering::Relaxed);
+        done.answered.fetch_add(count, Ordering::Relaxed);
+        let mut results = results.into_iter();
         for sender in answers {
             let result = match results.next() {
                 Some(result) => result.map_err(CallError::Item),
                 None if panicked => Err(CallError::Panicked),
                 None => Err(CallError::NoResult),
             };
-            failed += u64::from(result.is_err());
             answer(sender, result);
         }
-        let done = &self.counts.done;
-        // ORDERING: relaxed; counts.
-        done.batches.fetch_add(1, Ordering::Relaxed);
-        done.panics.fetch_add(u64::from(panicked), Ordering::Relaxed);
-        done.failed.fetch_add(failed, Ordering::Relaxed);
-        done.answered.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Sleeps until the rate allows as many. `false`: the batcher has closed meanwhile.
