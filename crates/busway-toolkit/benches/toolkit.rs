@@ -54,8 +54,16 @@ fn produce(role: &str) {
     }
 }
 
+/// What the row's name has to contain, if anything was asked for.
+fn asked_for() -> Option<String> {
+    std::env::args().skip(1).find(|argument| !argument.starts_with('-'))
+}
+
 /// Runs, and the median and range of what they give.
 fn rows(what: &str, unit: &str, mut run: impl FnMut() -> f64) {
+    if asked_for().is_some_and(|part| !what.contains(&part)) {
+        return;
+    }
     run();
     let mut figures: Vec<f64> = (0..RUNS).map(|_| run()).collect();
     figures.sort_by(f64::total_cmp);

@@ -226,6 +226,8 @@ impl<T: Send> Source for BusSource<T> {
             }
         });
         let received = match run {
+            // A wait begins with spins before it looks at the time.
+            Ok(0) if timeout.is_zero() => Ok(None),
             Ok(0) => self.consumer.recv_timeout(timeout),
             Ok(count) => return Ok(Received::Events(count)),
             Err(error) => Err(error),
