@@ -4,7 +4,7 @@
 //! long an empty poll takes; how many requests a second a batcher answers, and after how long. Unit:
 //! nanoseconds an event, requests a second, microseconds. Not pinned. Each row: median of five runs and
 //! their range, after one that does not count. Each run checks that every event and every request was
-//! done exactly once.
+//! done exactly once. An argument keeps to the rows of the dispatcher whose name contains it.
 
 #![allow(clippy::cast_precision_loss)] // figures for people
 
@@ -246,6 +246,9 @@ fn main() {
             let row = format!("{producers} producing process(es): {what}");
             rows(&row, "ns/event", || across_processes(producers, Workers::fixed(workers)));
         }
+    }
+    if asked_for().is_some() {
+        return;
     }
     println!(
         "\n| callers | at once | linger | requests | range | p50 | p99 |\n|---|---|---|---|---|---|---|"
