@@ -134,6 +134,9 @@ impl<S: Source> Dispatcher<S> {
     ///
     /// When the buffer is full, it takes nothing from the source, and waits for room instead.
     ///
+    /// A consumer looks for producers that died while it waits: who only polls with a timeout of 0 does
+    /// not hear from it that the last one has.
+    ///
     /// # Errors
     /// What the bus reports. Whatever was taken before goes on.
     pub fn poll(&mut self, timeout: Duration) -> Result<Polled, busway::Error> {
