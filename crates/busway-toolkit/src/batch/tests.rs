@@ -157,6 +157,21 @@ fn submitting_while_it_closes_is_an_answer_and_never_a_wait_without_end() {
 }
 
 #[test]
+fn item_that_slips_in_behind_the_close_is_refused_by_who_put_it_there() {
+    let batcher = Batcher::options()
+        .build(|ids: Vec<u64>| ids.into_iter().map(Ok::<_, String>).collect())
+        .unwrap();
+    batcher.close(Duration::ZERO);
+    until("the worker ends", || batcher.stats().workers == 0);
+    // As by a caller that found it open, and was stopped until now.
+    let (item, ticket) = batcher.stage.item(1);
+    assert!(batcher.queue.try_send(item).is_ok());
+    batcher.submitted();
+    let answer = ticket.wait_timeout(Duration::from_secs(20));
+    assert_eq!(answer.ok(), Some(Err(CallError::Closed)));
+}
+
+#[test]
 fn workers_grow_while_saturated_and_leave_when_idle() {
     let workers = Workers {
         grow_after: Duration::ZERO,
