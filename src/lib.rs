@@ -88,6 +88,10 @@ mod shm;
 mod tenancy;
 #[cfg(not(loom))]
 mod tie;
+#[cfg(not(loom))]
+mod wait_set;
+#[cfg(not(loom))]
+mod waits;
 
 pub use busway_derive::Frame;
 pub use error::{Error, PollError, PublishError};
@@ -109,6 +113,10 @@ pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot};
 pub use received::{FrameRef, Frames, OwnedFrame};
 #[cfg(not(loom))]
 pub use shm::name::check_name;
+#[cfg(not(loom))]
+pub use wait_set::WaitSet;
+#[cfg(not(loom))]
+pub use waits::Waitable;
 
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]
