@@ -63,6 +63,8 @@ mod buffer;
 mod bus;
 #[cfg(not(loom))]
 mod consumer;
+#[cfg(all(feature = "async", not(loom)))]
+mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -89,7 +91,11 @@ mod tenancy;
 #[cfg(not(loom))]
 mod tie;
 #[cfg(not(loom))]
+mod transaction;
+#[cfg(not(loom))]
 mod wait_set;
+#[cfg(any(feature = "async", loom))]
+mod waiter;
 #[cfg(not(loom))]
 mod waits;
 
@@ -105,14 +111,18 @@ pub use zerocopy;
 pub use bus::{Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 #[cfg(not(loom))]
 pub use consumer::{Consumer, ConsumerOptions, Iter};
+#[cfg(all(feature = "async", not(loom)))]
+pub use future::{Async, Ready};
 #[cfg(not(loom))]
 pub use observer::{Observer, ObserverOptions};
 #[cfg(not(loom))]
-pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot};
+pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot, Transaction};
 #[cfg(not(loom))]
 pub use received::{FrameRef, Frames, OwnedFrame};
 #[cfg(not(loom))]
 pub use shm::name::check_name;
+#[cfg(not(loom))]
+pub use transaction::{CommitError, Deduplicator, KeyedTransaction};
 #[cfg(not(loom))]
 pub use wait_set::WaitSet;
 #[cfg(not(loom))]

@@ -11,7 +11,7 @@
 //! | looks once more for work | |
 //! | sleeps unless the doorbell rang, for `PARK` at most | |
 //!
-//! The two barriers (`sync::barrier`) make it impossible that both looks miss; `sync::bell` has the words. Were one missed all
+//! The two barriers (`sync::barrier`) make it impossible that both looks miss (`sync::bell`). Were one missed all
 //! the same, the bound on the park makes it a delay and not a hang.
 
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use crate::sync::{AtomicU32, AtomicU64, barrier, futex};
 
 /// Longest time asleep before looking again. Twenty looks a second take less than a thousandth of a core,
 /// also where each is an interrupt of the other cores (`barrier::heavy`).
-const PARK: Duration = Duration::from_millis(50);
+pub(crate) const PARK: Duration = Duration::from_millis(50);
 /// The same where the kernel refuses the heavy barrier and a wake may be missed.
 const PARK_UNSURE: Duration = Duration::from_millis(1);
 /// Steps of spinning before the strategies that do more than spin go on to the next thing: some 20 us.

@@ -23,9 +23,9 @@ const CLOCK_STEPS: u32 = 64;
 /// named once, until somebody attaches and that is over too; errors after which nothing comes any more
 /// (`Removed`, `Evicted`, `Truncated`, `Forked`) each time: leave such an end out of the next wait.
 ///
-/// Cost: a look at each end. A wait that sleeps makes two system calls, whatever the number of ends up to
-/// 128 (`membarrier(2)`, `futex_waitv` of Linux 5.16), and is woken by the first frame. With more ends, or on
-/// an older kernel, it sleeps a millisecond at a time, so that a frame may be that late.
+/// Cost: a look at each end. A wait that sleeps makes two system calls, whatever the number of ends up
+/// to 128 (`membarrier(2)`, `futex_waitv` of Linux 5.16), and is woken by the first frame. With more
+/// ends, or on an older kernel, it sleeps a millisecond at a time, so that a frame may be that late.
 ///
 /// # Examples
 /// ```

@@ -3,9 +3,12 @@
 //! A wait set sleeps for many ends at once, so the end itself cannot: it says whether a call on it would
 //! return something, where it is rung for, and does now and then what it would do in a wait of its own.
 
-use crate::park::Bed;
+use std::time::Duration;
 
-/// Something that can be waited for together with others: a [`Consumer`](crate::Consumer), for now.
+use crate::park::{Bed, PARK};
+
+/// Something that can be waited for together with others: a [`Consumer`](crate::Consumer), or a
+/// [`Producer`](crate::Producer), for room.
 /// Sealed: what it takes is this crate's business.
 pub trait Waitable: Waits {}
 
@@ -24,4 +27,9 @@ pub trait Waits {
 
     /// Asks after those whom it waits for, if it is time to: are they alive?
     fn probe(&mut self);
+
+    /// How long it may sleep before it is to look and ask again.
+    fn longest_wait(&self) -> Duration {
+        PARK
+    }
 }

@@ -38,6 +38,7 @@ impl<S: Sink> Reading<S> {
             if let Step::Frame { .. } = step {
                 continue;
             }
+            self.is_over = matches!(step, Step::Removed);
             break;
         }
         Ok(self.progress.taken - before)
