@@ -81,6 +81,8 @@ mod received;
 #[cfg(not(loom))]
 mod regions;
 #[cfg(not(loom))]
+mod request;
+#[cfg(not(loom))]
 mod run;
 #[cfg(not(loom))]
 mod seat;
@@ -119,6 +121,11 @@ pub use observer::{Observer, ObserverOptions};
 pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot, Transaction};
 #[cfg(not(loom))]
 pub use received::{FrameRef, Frames, OwnedFrame};
+#[cfg(not(loom))]
+pub use request::{
+    Call, CallError, Caller, CallerOptions, Completion, Reply, ReplyTo, Request, Server,
+    ServerOptions, Service, ServiceOptions,
+};
 #[cfg(not(loom))]
 pub use shm::name::check_name;
 #[cfg(not(loom))]

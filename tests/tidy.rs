@@ -50,6 +50,7 @@ const FLOORS: &[&[&str]] = &[
     &["consumer"],
     &["wait_set"],
     &["transaction"],
+    &["request"],
     &["future"],
     &["observer"],
     &["fuzzing"],

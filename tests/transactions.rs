@@ -50,7 +50,7 @@ fn transaction_is_seen_whole_or_not_at_all_on_every_kind_of_bus() {
                 assert_eq!((kept.len(), consumer.lag()), (9, 0));
                 let first = kept.commit().unwrap();
                 assert_eq!(first, producer.position() - 9);
-                let expected: Vec<_> = (0..9_u64).map(|count| count.to_le_bytes()).collect();
+                let expected: Vec<_> = (0..9).map(u64::to_le_bytes).collect();
                 assert_eq!(payloads(&mut consumer), expected, "{topology} {on_full} {layout}");
                 let at = producer.position();
                 assert_eq!(producer.transaction().commit(), Ok(at), "nothing is nothing");

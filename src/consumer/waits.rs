@@ -1,12 +1,16 @@
 //! A consumer that is waited for together with others.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Consumer;
 use super::engine::Engine;
 use super::wait::PROBE;
 use crate::error::PollError;
-use crate::park::Bed;
+use crate::layout::words::SeatWords;
+use crate::park::{self, Bed, PARK};
+use crate::participant::Role;
+use crate::received::FrameRef;
+use crate::shm::mapping::Shared;
 use crate::waits::Waits;
 
 /// What looks have found out.
@@ -29,6 +33,55 @@ impl<T> Waits for Consumer<T> {
 
     fn probe(&mut self) {
         self.engine.probe();
+    }
+}
+
+/// Frames that one call passes over at most.
+const SKIPS_MAX: u32 = 1 << 16;
+
+impl<T> Consumer<T> {
+    /// Passes over frames for as long as `skips` says so. Whether one comes next that is not passed over;
+    /// `false` as well after very many, so that a flood of others does not keep the caller here.
+    pub(crate) fn skip_while(
+        &mut self,
+        mut skips: impl FnMut(FrameRef<'_>) -> bool,
+    ) -> Result<bool, PollError> {
+        for _ in 0..SKIPS_MAX {
+            let Some(ready) = self.engine.advance()? else {
+                return Ok(false);
+            };
+            // A run is where reading goes on: put back, the frame comes again.
+            let run = self.engine.run;
+            if !skips(self.engine.frame(ready)) {
+                self.engine.run = run;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until there is a frame or an error, for `timeout` at most. Whether there is a frame.
+    pub(crate) fn wait_ready(&mut self, timeout: Duration) -> Result<bool, PollError> {
+        Ok(self.engine.wait(Some(timeout))?.is_some())
+    }
+
+    /// The same, where a closed bus is one to wait at: somebody may attach.
+    pub(crate) fn wait_open(&mut self, timeout: Duration) -> Result<bool, PollError> {
+        match self.wait_ready(timeout) {
+            Err(PollError::Closed) => {
+                let timeout = timeout.min(PARK);
+                park::park_any(std::slice::from_ref(&self.engine.bed), 0, timeout, || {
+                    self.engine.has_more()
+                });
+                Ok(false)
+            }
+            waited => waited,
+        }
+    }
+
+    /// A seat of the bus.
+    pub(crate) fn peer(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        self.engine.regions.seat(role, seat)
     }
 }
 

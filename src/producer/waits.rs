@@ -5,7 +5,10 @@ use std::time::Duration;
 use super::Producer;
 use super::engine::Engine;
 use crate::error::PublishError;
+use crate::layout::words::SeatWords;
 use crate::park::Bed;
+use crate::participant::Role;
+use crate::shm::mapping::Shared;
 use crate::sync::clock;
 use crate::waits::Waits;
 
@@ -32,6 +35,26 @@ impl<T> Waits for Producer<T> {
 }
 
 impl<T> Producer<T> {
+    /// A seat of the bus.
+    pub(crate) fn peer(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
+        self.engine.regions.seat(role, seat)
+    }
+
+    /// Whether this process is a forked child of the one that attached: nothing of it is mapped here.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.engine.check_process().is_err()
+    }
+
+    /// Which tenant of its lane it is.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.engine.seat.words.epoch()
+    }
+
+    /// Bytes that a payload of the bus has.
+    pub(crate) fn payload_bytes(&self) -> usize {
+        self.engine.data.slots.shape().payload_bytes()
+    }
+
     /// Says for how many frames there is to be room when it is waited for.
     #[cfg_attr(not(feature = "async"), allow(dead_code))]
     pub(crate) fn ask_room(&mut self, frames: u32) -> Result<(), PublishError> {
