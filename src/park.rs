@@ -11,8 +11,8 @@
 //! | looks once more for work | |
 //! | sleeps unless the doorbell rang, for `PARK` at most | |
 //!
-//! The two barriers (`sync::barrier`) make it impossible that both looks miss (`sync::bell`). Were one missed all
-//! the same, the bound on the park makes it a delay and not a hang.
+//! The two barriers (`sync::barrier`) make it impossible that both looks miss (`sync::bell`). Were one
+//! missed all the same, the bound on the park makes it a delay and not a hang.
 
 use std::time::{Duration, Instant};
 

@@ -155,11 +155,13 @@ fn closed_is_told_to_a_task_that_waits_already() {
     let mut consumer = Async::new(bus.consumer().attach().unwrap());
     let producer = bus.producer().attach().unwrap();
     run(async {
-        let mut waiting = pin!(consumer.recv());
-        let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
-        assert!(polled.is_pending());
-        drop(producer);
-        assert_eq!(waiting.await.err(), Some(PollError::Closed));
+        {
+            let mut waiting = pin!(consumer.recv());
+            let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+            assert!(polled.is_pending());
+            drop(producer);
+            assert_eq!(waiting.await.err(), Some(PollError::Closed));
+        }
         Bus::remove(bus.name()).unwrap();
         assert_eq!(consumer.recv().await.err(), Some(PollError::Removed));
     });

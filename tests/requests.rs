@@ -172,7 +172,8 @@ fn calls_end_by_refusal_timeout_and_cancelling() {
     assert!(server.poll().unwrap().is_none(), "what comes next says that it is too late");
     assert!(server.is_cancelled(slow));
     assert!(server.reply(slow, 0, b"late").unwrap(), "the caller is there");
-    assert_eq!((caller.poll(), caller.late()), (None, 1));
+    assert_eq!(caller.poll(), None);
+    assert_eq!(caller.late(), 1);
 
     let call = caller.send(1, b"unwanted", None).unwrap();
     assert!(caller.cancel(call) && !caller.cancel(call));
@@ -217,7 +218,8 @@ fn reply_to_a_caller_that_has_left_is_dropped_and_counted() {
     let mut next = service.caller().attach().unwrap();
     assert!(!server.reply(to, 1, b"to nobody").unwrap());
     assert!(server.is_cancelled(to));
-    assert_eq!((server.unwanted(), next.poll(), next.late()), (1, None, 0));
+    assert_eq!(next.poll(), None);
+    assert_eq!((server.unwanted(), next.late()), (1, 0));
 }
 
 #[test]

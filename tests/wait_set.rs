@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bus() -> (Name, Bus) {
     let name = Name::new();
-    let bus = Bus::options().capacity_frames(64).payload_bytes(16).create(&name).unwrap();
+    let options = Bus::options().capacity_frames(64).payload_bytes(16).consumers(64);
+    let bus = options.create(&name).unwrap();
     (name, bus)
 }
 

@@ -101,6 +101,11 @@ impl Engine {
                 self.news.told_closed = false;
                 false
             }
+            // Nobody will attach to it any more.
+            Err(PollError::Closed) if self.news.told_closed && self.regions.is_removed() => {
+                self.news.untold = Some(PollError::Removed);
+                true
+            }
             Err(PollError::Closed) => !std::mem::replace(&mut self.news.told_closed, true),
             Err(error) => {
                 self.news.untold = Some(error);

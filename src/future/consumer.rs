@@ -35,8 +35,8 @@ impl<T> Async<Consumer<T>> {
     }
 }
 
-/// Frames as owned values; ends at [`PollError::Closed`] or [`PollError::Removed`]. After the first, going on
-/// waits until somebody attaches.
+/// Frames as owned values; ends at [`PollError::Closed`] or [`PollError::Removed`]. After the first,
+/// going on waits until somebody attaches.
 impl<T> Stream for Async<Consumer<T>> {
     type Item = Result<OwnedFrame, PollError>;
 

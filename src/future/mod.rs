@@ -1,7 +1,7 @@
 //! Ends of buses as futures and streams, for any executor. Behind the feature `async`.
 //!
-//! * `ready`: waiting, on which everything stands. * `consumer`, `producer`, `caller`: what they can do
-//! with it.
+//! * `ready`: waiting, on which everything stands.
+//! * `consumer`, `producer`, `caller`: what they can do with it.
 
 mod caller;
 mod consumer;

@@ -55,8 +55,8 @@ impl<'a> CallerOptions<'a> {
         self
     }
 
-    /// Calls that may be in flight at once, 1 to 65 536; 1024 by default. Those that have ended and were not
-    /// asked for count too.
+    /// Calls that may be in flight at once, 1 to 65 536; 1024 by default. Those that have ended and
+    /// were not asked for count too.
     pub fn in_flight(mut self, calls: usize) -> Self {
         self.in_flight = calls;
         self
@@ -237,8 +237,8 @@ impl Caller {
         self.looked_for = call;
     }
 
-    /// Gives a call up: its reply is wanted no more, and the server is told if there is room. `false`: it has
-    /// ended already.
+    /// Gives a call up: its reply is wanted no more, and the server is told if there is room. `false`: it
+    /// has ended already.
     pub fn cancel(&mut self, call: Call) -> bool {
         let was_in_flight = self.calls.end(call).is_some();
         if was_in_flight {
@@ -397,10 +397,9 @@ impl Caller {
         let until = self.calls.soonest().map_or(longest, |soonest| {
             longest.min(soonest.saturating_duration_since(Instant::now()))
         });
-        match self.replies.wait_ready(until.min(PROBE)) {
+        if self.replies.wait_ready(until.min(PROBE)).is_err() {
             // Without a server nobody has a lane to reply on.
-            Err(_) => std::thread::sleep(until.min(NAP)),
-            Ok(_) => {}
+            std::thread::sleep(until.min(NAP));
         }
         // Unless the server has answered since, it may be dead: that is asked for every 2 ms at most.
         self.requests.probe();

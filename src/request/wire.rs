@@ -6,8 +6,9 @@
 //!  16  the user's bytes
 //! ```
 //!
-//! The lane is the caller's on the bus of requests, the epoch says which of the lane's tenants it is: so the
-//! next tenant is never taken for the one that called. The frame's kind is the user's; its flags say more:
+//! The lane is the caller's on the bus of requests, the epoch says which of the lane's tenants it is:
+//! so the next tenant is never taken for the one that called. The frame's kind is the user's; its flags
+//! say more:
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

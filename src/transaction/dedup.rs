@@ -11,10 +11,10 @@ const LANES_MAX: usize = 256;
 /// Remembers the keys of the transactions that a consumer has seen, and tells it which frames are of one
 /// that it has seen before.
 ///
-/// One for each consumer; ask it about every frame, in the order in which they come. Frames that are in no
-/// keyed transaction are admitted. It keeps the last `window` keys, 48 bytes or so each, and forgets
-/// them with its process. A transaction that is repeated after `window` others is taken for a new one; so choose it
-/// above the number of transactions that can pass between an attempt and its repetition.
+/// One for each consumer; ask it about every frame, in the order in which they come. Frames that are in
+/// no keyed transaction are admitted. It keeps the last `window` keys, 48 bytes or so each, and forgets
+/// them with its process. A transaction that is repeated after `window` others is taken for a new one;
+/// so choose it above the number of transactions that can pass between an attempt and its repetition.
 ///
 /// A consumer that starts in the middle of a part (`Start::Oldest` on a ring that has gone round) or is
 /// lapped (`drop-oldest`) may miss the head of a part; the frames after it count as in no transaction.

@@ -1,8 +1,8 @@
 //! `bench request`: how many calls a second one process answers to another, and how long each takes.
 //!
-//! The caller keeps so many calls in flight; each carries the time when it was sent, which comes back in its
-//! reply. A call ends when the reply is in the caller's hands. Every call is accounted for: as many replies
-//! as calls, each with what was asked.
+//! The caller keeps so many calls in flight; each carries the time when it was sent, which comes back
+//! in its reply. A call ends when the reply is in the caller's hands. Every call is accounted for: as
+//! many replies as calls, each with what was asked.
 
 use super::affinity::{self, Pins};
 use super::crew::Crew;
