@@ -105,7 +105,7 @@ fn serve(service: &Service) {
 }
 
 fn call_on_and_on(service: &Service) {
-    let mut caller = service.caller().in_flight(32).attach().unwrap();
+    let mut caller = service.caller().in_flight(128).attach().unwrap();
     for number in 0_u64.. {
         match caller.send(2, &number.to_le_bytes(), None) {
             Ok(_) => {}
@@ -161,7 +161,7 @@ fn calls_end_by_refusal_timeout_and_cancelling() {
         .unwrap();
     match caller.wait(call) {
         Err(CallError::Refused(why)) => {
-            assert_eq!(&*why, "no, since it is late; and a reason so long that ")
+            assert_eq!(&*why, "no, since it is late; and a reason so long that ");
         }
         other => panic!("{other:?}"),
     }
@@ -329,7 +329,7 @@ fn callers_killed_with_many_in_flight_leave_nothing_behind() {
             if let Some(request) = server.recv_timeout(Duration::from_millis(1)).unwrap() {
                 taken += 1;
                 // Half of them are still open when it dies.
-                if taken % 2 == 0 {
+                if taken.is_multiple_of(2) {
                     request.reply(2, b"").unwrap();
                 }
             }

@@ -25,6 +25,8 @@ use crate::waits::Waits;
 const IN_FLIGHT: usize = 1024;
 /// How long a caller that waits goes without asking whether its server lives.
 const PROBE: Duration = Duration::from_millis(20);
+/// Polls that find nothing before it is asked whether it is time to: the clock costs more than a poll.
+const POLLS_PER_PROBE: u32 = 64;
 /// How long it sleeps at a time while no server has a lane to reply on.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -82,6 +84,7 @@ impl<'a> CallerOptions<'a> {
             calls: Calls::new(self.in_flight),
             ended: VecDeque::new(),
             late: 0,
+            empty_polls: 0,
             looked_for: None,
             requests,
             replies,
@@ -114,6 +117,8 @@ pub struct Caller {
     /// Frames that were lost at the last look.
     lost: u64,
     late: u64,
+    /// Polls that found nothing.
+    empty_polls: u32,
     /// The one call that a look is to be about, if it is.
     looked_for: Option<Call>,
 }
@@ -188,7 +193,15 @@ impl Caller {
 
     /// The end of any call, if one has ended. Never waits.
     pub fn poll(&mut self) -> Option<Completion<'_>> {
-        if self.look() { self.take() } else { None }
+        if self.look() {
+            return self.take();
+        }
+        // Who only polls has to learn of the server's death as well.
+        self.empty_polls = self.empty_polls.wrapping_add(1);
+        if self.empty_polls.is_multiple_of(POLLS_PER_PROBE) && self.calls.len() > 0 {
+            self.requests.probe();
+        }
+        None
     }
 
     /// The end of any call, or `None` when none ended within `timeout`.
