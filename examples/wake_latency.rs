@@ -6,23 +6,12 @@
 use std::thread;
 use std::time::Duration;
 
-use busway::{Async, Bus, Consumer, PollError, Producer, Wait, WaitSet};
+use busway::{Async, Bus, Consumer, PublishError, Wait, WaitSet};
 
 const FRAMES: usize = 3000;
 const PAUSE: Duration = Duration::from_micros(500);
 
 type Failure = Box<dyn std::error::Error>;
-
-fn publish(bus: &Bus, mut producer: Producer) -> thread::JoinHandle<Result<(), busway::Error>> {
-    let bus = bus.clone();
-    thread::spawn(move || {
-        for _ in 0..FRAMES {
-            thread::sleep(PAUSE);
-            producer.publish_bytes(0, &bus.now_ns().to_le_bytes())?;
-        }
-        Ok(())
-    })
-}
 
 /// Notes how late a frame is.
 fn note(bus: &Bus, late: &mut Vec<u64>, payload: &[u8]) -> Result<(), Failure> {
@@ -37,7 +26,14 @@ fn measure(
     let name = format!("wake-{}", std::process::id());
     let bus = Bus::options().payload_bytes(8).create(&name)?;
     let consumer = bus.consumer().wait(Wait::Parking).attach()?;
-    let publisher = publish(&bus, bus.producer().attach()?);
+    let (clock, mut producer) = (bus.clone(), bus.producer().attach()?);
+    let publisher = thread::spawn(move || -> Result<(), PublishError> {
+        for _ in 0..FRAMES {
+            thread::sleep(PAUSE);
+            producer.publish_bytes(0, &clock.now_ns().to_le_bytes())?;
+        }
+        Ok(())
+    });
     let mut late = Vec::new();
     let done = wait(&bus, consumer, &mut late);
     publisher.join().map_err(|_| "the publisher panicked")??;
@@ -51,13 +47,10 @@ fn measure(
 
 fn main() -> Result<(), Failure> {
     measure("blocked on one bus", |bus, mut consumer, late| {
-        loop {
-            match consumer.recv() {
-                Ok(frame) => note(bus, late, frame.payload())?,
-                Err(PollError::Closed) => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
+        while late.len() < FRAMES {
+            note(bus, late, consumer.recv()?.payload())?;
         }
+        Ok(())
     })?;
     let other = format!("idle-{}", std::process::id());
     let other_bus = Bus::options().create(&other)?;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::park::{Bed, PARK};
 
-/// Something that can be waited for together with others: a [`Consumer`](crate::Consumer), or a
-/// [`Producer`](crate::Producer), for room.
+/// Something that can be waited for together with others: a [`Consumer`](crate::Consumer), for frames; a
+/// [`Producer`](crate::Producer), for room; a [`Server`](crate::Server) and a
+/// [`Caller`](crate::Caller), for requests and for the ends of calls.
 /// Sealed: what it takes is this crate's business.
 pub trait Waitable: Waits {}
 

@@ -14,7 +14,7 @@
 //! `model.rs` shows it for two.
 
 #[cfg(all(test, loom))]
-mod model;
+pub(crate) mod model;
 
 use super::{AtomicU32, AtomicU64, Ordering};
 

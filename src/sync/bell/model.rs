@@ -54,10 +54,18 @@ fn lie_down<'a>(buses: &[&'a Bus]) -> Option<Vec<(&'a AtomicU32, u32)>> {
     (!has_work).then_some(beds)
 }
 
-fn explore(model: impl Fn() + Sync + Send + 'static) {
+/// Explores with at most three forced switches, and says how many executions that were.
+pub(crate) fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(3);
-    builder.check(model);
+    let executions = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counter = Arc::clone(&executions);
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        model();
+    });
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use loom::model::Builder;
 use loom::sync::Mutex;
 use loom::thread;
 
 use super::Post;
 use crate::sync::bell::Bell;
+use crate::sync::bell::model::explore;
 use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
 
 struct Scene {
@@ -42,9 +42,7 @@ impl Scene {
 
 #[test]
 fn task_that_waits_is_woken() {
-    let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(|| {
+    explore(|| {
         let scene = {
             let (doorbell, sleepers) = (AtomicU32::new(0), AtomicU64::new(0));
             let bell = Bell { doorbell: &doorbell, sleepers: &sleepers, bit: 1 };
