@@ -6,7 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::post::Post;
-use crate::park::Bed;
+use crate::park::{Bed, PARK};
 use crate::sync::{AtomicU32, Ordering, barrier, futex};
 
 /// How long a task sleeps at most where the kernel refuses the heavy barrier.
@@ -16,7 +16,12 @@ const LINGER: Duration = Duration::from_secs(1);
 
 static WAITER: Waiter = Waiter {
     changes: AtomicU32::new(0),
-    list: Mutex::new(List { posts: BTreeMap::new(), next: 0, running_in: None }),
+    list: Mutex::new(List {
+        posts: BTreeMap::new(),
+        next: 0,
+        running_in: None,
+        sleeps_until: None,
+    }),
 };
 
 #[derive(Debug)]
@@ -32,6 +37,8 @@ struct List {
     next: u64,
     /// The process that the thread runs in. A forked child has the list and not the thread.
     running_in: Option<u32>,
+    /// When it will look at the list again, whatever comes.
+    sleeps_until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -78,29 +85,30 @@ impl Registration {
     }
 
     /// Leaves a waker and says that its task sleeps. The caller looks for work after this, once more.
-    /// It is woken after `longest` at the latest.
+    /// It is woken after `longest` at the latest, or when the thread looks next, if that is later and sooner
+    /// than in `PARK`.
     pub(crate) fn watch(&self, waker: &Waker, longest: Duration) {
-        let mut is_new_bound = false;
         let mut list = WAITER.lock();
         let is_running = list.running_in.is_some();
-        if let Some(entry) = list.posts.get_mut(&self.id) {
-            if !entry.post.waker().is_some_and(|left| left.will_wake(waker)) {
-                entry.post.leave(waker.clone());
-            }
-            is_new_bound = longest < Duration::from_millis(50);
-            entry.wake_at = Instant::now() + longest;
+        if let Some(entry) = list.posts.get_mut(&self.id)
+            && !entry.post.waker().is_some_and(|left| left.will_wake(waker))
+        {
+            entry.post.leave(waker.clone());
         }
         drop(list);
         self.bed.bell().announce();
-        if !barrier::heavy() {
-            is_new_bound = true;
-            if let Some(entry) = WAITER.lock().posts.get_mut(&self.id) {
-                entry.wake_at = Instant::now() + UNSURE;
-            }
+        let longest = if barrier::heavy() { longest } else { longest.min(UNSURE) };
+        let wake_at = Instant::now() + longest;
+        let mut list = WAITER.lock();
+        // The thread looks every `PARK` by itself. Waking it for less would cost each wait two wakes.
+        let is_sooner = longest < PARK && list.sleeps_until.is_none_or(|until| wake_at < until);
+        if let Some(entry) = list.posts.get_mut(&self.id) {
+            entry.wake_at = wake_at;
         }
+        drop(list);
         if !is_running {
             waker.wake_by_ref();
-        } else if is_new_bound {
+        } else if is_sooner {
             WAITER.note_change();
         }
     }
@@ -152,8 +160,8 @@ fn run() {
         let now = Instant::now();
         let mut woken = Vec::new();
         let mut beds = Vec::new();
-        let mut timeout = LINGER;
         let mut list = WAITER.lock();
+        let mut timeout = if list.posts.is_empty() { LINGER } else { PARK };
         for entry in list.posts.values_mut() {
             let due = entry.wake_at <= now;
             let waker = entry
@@ -174,6 +182,7 @@ fn run() {
         } else {
             idle_since = None;
         }
+        list.sleeps_until = now.checked_add(timeout);
         drop(list);
         woken.into_iter().for_each(Waker::wake);
         let own = std::iter::once((&WAITER.changes, changes));
