@@ -197,7 +197,7 @@ mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ord
 mutant sleeper-fence-dropped $lmodel 's/(fetch_or\(1, Ordering::Relaxed\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper
 mutant wait-set-fence-dropped $bmodel 's/(\.collect\(\);\s+)fence\(Ordering::SeqCst\);/$1/' bell::model::sleeper_on
 mutant wait-set-looks-too-early $bmodel 's/(\n +let beds.*?;)(.*?)(\n +let has_work.*?;)/$3$1$2/s' bell::model::sleeper_on
-mutant bell-read-after-its-bit $bell 's/(\n +\/\/ ORDERING: acquire.*?\n +let rung = [^;]*;)(.*?self\.sleepers\.fetch_or[^;]*;)/$2$1/s' bell::model
+equal bell-read-after-its-bit $bell 's/(\n +\/\/ ORDERING: acquire.*?\n +let rung = [^;]*;)(.*?self\.sleepers\.fetch_or[^;]*;)/$2$1/s' bell::model
 mutant bell-takes-bit-back-only $bell 's/self\.doorbell\.fetch_add\(1, Ordering::Release\);//' bell::model
 mutant waiter-forgets-what-it-saw $post 's/if rung == self\.rung \{/self.rung = rung;\n if rung == self.rung {/' post::model
 mutant task-looks-before-it-waits $pmodel 's/(\n +scene\.post\.lock.*?leave.*?;)(.*?)(\n +let is_pending.*?;)/$3$1$2/s' post::model
