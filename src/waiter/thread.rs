@@ -85,8 +85,8 @@ impl Registration {
     }
 
     /// Leaves a waker and says that its task sleeps. The caller looks for work after this, once more.
-    /// It is woken after `longest` at the latest, or when the thread looks next, if that is later and sooner
-    /// than in `PARK`.
+    /// It is woken after `longest` at the latest; where that is `PARK` or longer, when the thread next
+    /// looks after it, another `PARK` later at most.
     pub(crate) fn watch(&self, waker: &Waker, longest: Duration) {
         let mut list = WAITER.lock();
         let is_running = list.running_in.is_some();
