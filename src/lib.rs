@@ -63,6 +63,8 @@ mod buffer;
 mod bus;
 #[cfg(not(loom))]
 mod consumer;
+#[cfg(all(feature = "async", not(loom)))]
+mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -79,6 +81,8 @@ mod received;
 #[cfg(not(loom))]
 mod regions;
 #[cfg(not(loom))]
+mod request;
+#[cfg(not(loom))]
 mod run;
 #[cfg(not(loom))]
 mod seat;
@@ -88,6 +92,14 @@ mod shm;
 mod tenancy;
 #[cfg(not(loom))]
 mod tie;
+#[cfg(not(loom))]
+mod transaction;
+#[cfg(not(loom))]
+mod wait_set;
+#[cfg(any(feature = "async", loom))]
+mod waiter;
+#[cfg(not(loom))]
+mod waits;
 
 pub use busway_derive::Frame;
 pub use error::{Error, PollError, PublishError};
@@ -102,14 +114,27 @@ pub use zerocopy;
 pub use bus::{Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
 #[cfg(not(loom))]
 pub use consumer::{Consumer, ConsumerOptions, Iter};
+#[cfg(all(feature = "async", not(loom)))]
+pub use future::{Async, Ready};
 #[cfg(not(loom))]
 pub use observer::{Observer, ObserverOptions};
 #[cfg(not(loom))]
-pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot};
+pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot, Transaction};
 #[cfg(not(loom))]
 pub use received::{FrameRef, Frames, OwnedFrame};
 #[cfg(not(loom))]
+pub use request::{
+    Call, CallError, Caller, CallerOptions, Completion, Reply, ReplyTo, Request, Server,
+    ServerOptions, Service, ServiceOptions,
+};
+#[cfg(not(loom))]
 pub use shm::name::check_name;
+#[cfg(not(loom))]
+pub use transaction::{CommitError, Deduplicator, KeyedTransaction};
+#[cfg(not(loom))]
+pub use wait_set::WaitSet;
+#[cfg(not(loom))]
+pub use waits::Waitable;
 
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]

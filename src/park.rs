@@ -11,19 +11,22 @@
 //! | looks once more for work | |
 //! | sleeps unless the doorbell rang, for `PARK` at most | |
 //!
-//! The two barriers (`sync::barrier`) make it impossible that both looks miss. Were one missed all
-//! the same, the bound on the park makes it a delay and not a hang.
+//! The two barriers (`sync::barrier`) make it impossible that both looks miss (`sync::bell`). Were one
+//! missed all the same, the bound on the park makes it a delay and not a hang.
 
 use std::time::{Duration, Instant};
 
 use crate::crash::crash_point;
-use crate::layout::words::SeatWords;
+use crate::layout::words::{ControlWords, SeatWords};
 use crate::options::Wait;
-use crate::sync::{AtomicU64, Ordering, barrier, futex};
+use crate::participant::Role;
+use crate::shm::mapping::Shared;
+use crate::sync::bell::Bell;
+use crate::sync::{AtomicU32, AtomicU64, barrier, futex};
 
 /// Longest time asleep before looking again. Twenty looks a second take less than a thousandth of a core,
 /// also where each is an interrupt of the other cores (`barrier::heavy`).
-const PARK: Duration = Duration::from_millis(50);
+pub(crate) const PARK: Duration = Duration::from_millis(50);
 /// The same where the kernel refuses the heavy barrier and a wake may be missed.
 const PARK_UNSURE: Duration = Duration::from_millis(1);
 /// Steps of spinning before the strategies that do more than spin go on to the next thing: some 20 us.
@@ -94,6 +97,40 @@ impl Waiting {
     }
 }
 
+/// Where an attached end sleeps, apart from the end itself: for whoever sleeps for several.
+#[derive(Clone, Debug)]
+pub struct Bed {
+    seat: Shared<SeatWords>,
+    control: Shared<ControlWords>,
+    role: Role,
+    index: u32,
+}
+
+impl Bed {
+    /// The bed of a seat.
+    pub(crate) fn new(
+        seat: &Shared<SeatWords>,
+        control: &Shared<ControlWords>,
+        role: Role,
+        index: u32,
+    ) -> Self {
+        Self { seat: seat.clone(), control: control.clone(), role, index }
+    }
+
+    /// Its bell.
+    pub(crate) fn bell(&self) -> Bell<'_> {
+        let [first, second, third, fourth] = &self.control.sleeping_producers;
+        let sleepers = match (self.role, self.index / 64) {
+            (Role::Consumer, _) => &self.control.sleeping_consumers,
+            (Role::Producer, 0) => first,
+            (Role::Producer, 1) => second,
+            (Role::Producer, 2) => third,
+            (Role::Producer, _) => fourth,
+        };
+        Bell { doorbell: &self.seat.doorbell, sleepers, bit: 1 << (self.index & 63) }
+    }
+}
+
 /// Sleeps on the seat's doorbell until it rings, `timeout` is over, or anything else wakes.
 /// `sleepers` and `bit` are where this end says that it sleeps; `has_work` is the last look.
 pub(crate) fn park(
@@ -102,28 +139,44 @@ pub(crate) fn park(
     timeout: Duration,
     has_work: impl FnOnce() -> bool,
 ) {
-    // ORDERING: acquire, pairs with the release in `ring`: what was published before the ring that
-    // this sees is visible to the last look.
-    let rung = seat.doorbell.load(Ordering::Acquire);
-    // ORDERING: relaxed; the heavy barrier orders it before the last look.
-    sleepers.fetch_or(bit, Ordering::Relaxed);
+    let bell = Bell { doorbell: &seat.doorbell, sleepers, bit };
+    let (doorbell, rung) = bell.announce();
     crash_point!(Sleeping);
     let sure = barrier::heavy();
     if !has_work() {
-        let timeout = if sure { timeout } else { timeout.min(PARK_UNSURE) };
-        futex::wait(&seat.doorbell, rung, timeout);
+        futex::wait(doorbell, rung, surely(timeout, sure));
     }
-    // ORDERING: relaxed; a bit that is seen too long costs one needless ring.
-    sleepers.fetch_and(!bit, Ordering::Relaxed);
+    bell.withdraw();
+}
+
+/// The same on any number of doorbells. The `turn` chooses one of them where the kernel cannot sleep on
+/// all; see [`futex::wait_any`].
+pub(crate) fn park_any(
+    beds: &[Bed],
+    turn: usize,
+    timeout: Duration,
+    has_work: impl FnOnce() -> bool,
+) {
+    let words: Vec<(&AtomicU32, u32)> = beds.iter().map(|bed| bed.bell().announce()).collect();
+    crash_point!(Sleeping);
+    let sure = barrier::heavy();
+    if !has_work() {
+        futex::wait_any(&words, turn, surely(timeout, sure));
+    }
+    for bed in beds {
+        bed.bell().withdraw();
+    }
+}
+
+/// How long a sleep may be when a wake may be missed.
+fn surely(timeout: Duration, sure: bool) -> Duration {
+    if sure { timeout } else { timeout.min(PARK_UNSURE) }
 }
 
 /// Wakes whoever sleeps on the seat's doorbell, and takes back that it sleeps, so that nobody rings
-/// for it again while it is waking up (some 20 us). If the bit is one that it has set since, the
-/// ring that follows wakes it all the same.
+/// for it again while it is waking up (some 20 us).
 pub(crate) fn ring(seat: &SeatWords, (sleepers, bit): (&AtomicU64, u64)) {
-    // ORDERING: relaxed; the ring below comes after it for the sleeper, whom it alone concerns.
-    sleepers.fetch_and(!bit, Ordering::Relaxed);
-    // ORDERING: release, pairs with the acquire load in `park`.
-    seat.doorbell.fetch_add(1, Ordering::Release);
-    futex::wake(&seat.doorbell);
+    let bell = Bell { doorbell: &seat.doorbell, sleepers, bit };
+    bell.ring();
+    futex::wake(bell.doorbell);
 }

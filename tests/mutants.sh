@@ -21,6 +21,8 @@ trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$copy/src/layout"
 cp -R "$tree/src/lane" "$tree/src/order" "$tree/src/sync" "$copy/src"
+mkdir -p "$copy/src/waiter"
+cp -R "$tree/src/waiter/post.rs" "$tree/src/waiter/post" "$copy/src/waiter"
 cp "$tree/src/crash.rs" "$copy/src"
 cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$tree/src/layout/state.rs" \
     "$copy/src/layout"
@@ -49,6 +51,9 @@ mod layout {
 }
 mod order;
 mod sync;
+mod waiter {
+    mod post;
+}
 END
 cd "$copy" || exit 1
 names=" $* "
@@ -101,6 +106,7 @@ owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
 state=src/layout/state.rs kept=src/lane/kept.rs
+bell=src/sync/bell.rs bmodel=src/sync/bell/model.rs post=src/waiter/post.rs pmodel=src/waiter/post/model.rs
 lcrash=src/lane/model/crash.rs ldeclare=src/lane/model/declare.rs ocrash=src/order/model/crash.rs
 
 # Lane: handing over.
@@ -195,6 +201,12 @@ mutant kept-by-nobody $kept 's/if words\.kept_epoch\.load\(Ordering::Relaxed\) =
 # Sleeping: the fences stand in the model, since the real ones are the kernel's.
 mutant publisher-fence-dropped $lmodel 's/(producer\.publish\(1\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper
 mutant sleeper-fence-dropped $lmodel 's/(fetch_or\(1, Ordering::Relaxed\);\s+)fence\(Ordering::SeqCst\);/$1/' lane::model::sleeper
+mutant wait-set-fence-dropped $bmodel 's/(\.collect\(\);\s+)fence\(Ordering::SeqCst\);/$1/' bell::model::sleeper_on
+mutant wait-set-looks-too-early $bmodel 's/(\n +let beds.*?;)(.*?)(\n +let has_work.*?;)/$3$1$2/s' bell::model::sleeper_on
+equal bell-read-after-its-bit $bell 's/(\n +\/\/ ORDERING: acquire.*?\n +let rung = [^;]*;)(.*?self\.sleepers\.fetch_or[^;]*;)/$2$1/s' bell::model
+mutant bell-takes-bit-back-only $bell 's/self\.doorbell\.fetch_add\(1, Ordering::Release\);//' bell::model
+mutant waiter-forgets-what-it-saw $post 's/if rung == self\.rung \{/self.rung = rung;\n if rung == self.rung {/' post::model
+mutant task-looks-before-it-waits $pmodel 's/(\n +scene\.post\.lock.*?leave.*?;)(.*?)(\n +let is_pending.*?;)/$3$1$2/s' post::model
 mutant sleeper-looks-too-early $lmodel 's/(\n +sleepers\.fetch_or.*?;)(.*?)(\n +let asleep = .*?;)/$3$1$2/s' lane::model::sleeper
 
 exit "$failed"

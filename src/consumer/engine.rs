@@ -8,6 +8,7 @@ use super::options::ConsumerOptions;
 use super::ordered::Ordered;
 use super::pace::Pace;
 use super::scan::Scan;
+use super::waits::News;
 use crate::broker::feed::Feed;
 use crate::broker::memory::LaneMemory;
 use crate::buffer::Buffer;
@@ -18,7 +19,7 @@ use crate::lane::bits;
 use crate::lane::join;
 use crate::layout::frame::FrameShape;
 use crate::options::{Start, Topology, Wait};
-use crate::park;
+use crate::park::{self, Bed};
 use crate::participant::Role;
 use crate::received::{FrameRef, Frames};
 use crate::regions::{Health, Regions, Row};
@@ -61,6 +62,8 @@ pub(super) struct Engine {
     pub(super) evicted: Option<u64>,
     /// Frames of it that were overwritten before this consumer knew.
     pub(super) torn: u64,
+    /// What a look on behalf of a wait set found out.
+    pub(super) news: News,
     /// A producer has been seen, so that the absence of any means closed.
     pub(super) met: bool,
     pub(super) wait: Wait,
@@ -70,6 +73,7 @@ pub(super) struct Engine {
     pub(super) row: Row,
     pub(super) regions: Regions,
     pub(super) seat: Seat,
+    pub(super) bed: Bed,
     pid: u32,
     /// Keeps up with lanes that are let again, on a brokered bus.
     pub(super) feed: Option<Feed>,
@@ -114,10 +118,12 @@ impl Engine {
             lost: 0,
             evicted: None,
             torn: 0,
+            news: News::default(),
             met: false,
             wait: options.wait,
             probe_at: None,
             light: Light::register(),
+            bed: Bed::new(&seat.bell, &regions.bells, Role::Consumer, seat.index),
             row,
             regions,
             seat,
@@ -488,6 +494,9 @@ impl Engine {
         self.met |= !gone;
         let removed = self.regions.is_removed();
         let over = removed || (gone && self.met);
+        if let Some(error) = self.news.untold.take() {
+            return Err(error);
+        }
         if !over {
             return Ok(false);
         }

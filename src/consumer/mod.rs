@@ -1,7 +1,8 @@
 //! What a reading process holds.
 //!
 //! * `options`: attaching. * `engine`: runs of frames, cursors. * `ordered`: runs by the order ring.
-//! * `scan`: which lane has something new. * `wait`: waiting. * `evicted`: losing its place.
+//! * `scan`: which lane has something new. * `wait`: waiting; `waits`: with others, in a wait set.
+//! * `evicted`: losing its place.
 
 mod engine;
 mod evicted;
@@ -12,6 +13,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod waits;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

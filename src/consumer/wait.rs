@@ -10,7 +10,7 @@ use crate::participant::Role;
 use crate::sync::Ordering;
 
 /// How often a waiting consumer asks the kernel whether the producers that it waits for live.
-const PROBE: Duration = Duration::from_millis(20);
+pub(super) const PROBE: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Waits for a frame. `None`: the time is over.
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Nothing came for some time: for good, if nobody is left who would know?
-    fn heard_nothing(&mut self) -> Result<(), PollError> {
+    pub(super) fn heard_nothing(&mut self) -> Result<(), PollError> {
         let given_up = self.tie.is_given_up(&mut self.gone_since);
         if given_up { Err(PollError::BrokerGone) } else { Ok(()) }
     }
@@ -85,7 +85,7 @@ impl Engine {
     }
 
     /// Recovers producers that are provably dead, so that their lanes count as closed.
-    fn give_back_dead_producers(&self) {
+    pub(super) fn give_back_dead_producers(&self) {
         let words = (0..).step_by(64).zip(&self.regions.words.producers);
         // ORDERING: relaxed; only whom to ask about.
         let held = words

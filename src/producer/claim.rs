@@ -169,7 +169,11 @@ impl<'a> Batch<'a> {
 #[derive(Debug)]
 pub struct Slot<'a>(SlotMut<'a>);
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
+    pub(super) fn of(slot: SlotMut<'a>) -> Self {
+        Self(slot)
+    }
+
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
@@ -227,7 +231,7 @@ impl Slot<'_> {
 
     /// A fresh header over the stale one.
     #[inline]
-    fn reset(&mut self, time_ns: u64) {
+    pub(super) fn reset(&mut self, time_ns: u64) {
         let len = u32::try_from(self.0.payload_bytes()).unwrap_or(u32::MAX);
         if let Some(header) = self.0.header_mut() {
             *header = FrameHeader { time_ns, len, kind: 0, flags: 0 };

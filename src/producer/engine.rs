@@ -17,7 +17,7 @@ use crate::layout::frame::FrameHeader;
 use crate::layout::words::LaneWords;
 use crate::options::{OnFull, Timestamps, Topology, Wait};
 use crate::order::writer::OrderWriter;
-use crate::park;
+use crate::park::{self, Bed};
 use crate::participant::Role;
 use crate::regions::{LaneData, LaneGates, OrderMemory, Regions};
 use crate::seat::{self, Seat};
@@ -77,11 +77,14 @@ pub(super) struct Engine {
     pub(super) probe_at: Option<Instant>,
     /// Frames for which there was no room at the last attempt; 0 when there was.
     pub(super) wanted: u64,
+    /// Frames for which there is to be room when it is waited for by a wait set or a task.
+    pub(super) asked: u64,
     /// The watch on consumers that stand still, on a bus that evicts those.
     pub(super) slow: Option<SlowConsumers>,
     pub(super) counters: Counters,
     pub(super) regions: Regions,
     pub(super) seat: Seat,
+    pub(super) bed: Bed,
     pub(super) pid: u32,
     /// When it was first seen, while waiting, that the broker is gone.
     pub(super) gone_since: Option<Instant>,
@@ -146,8 +149,10 @@ impl Engine {
             timeout: options.timeout,
             probe_at: None,
             wanted: 0,
+            asked: 1,
             slow: SlowConsumers::of(&regions),
             counters: Counters::default(),
+            bed: Bed::new(&seat.bell, &regions.bells, Role::Producer, seat.index),
             regions,
             seat,
             pid: std::process::id(),

@@ -2,7 +2,8 @@
 //!
 //! * `options`: attaching. * `engine`: reserve, write, commit. * `publish`: the short way to do that.
 //! * `order`: tickets. * `claim`: frames handed out for writing in place. * `wait`: waiting for room.
-//! * `slow`: the watch on consumers that stand still.
+//! * `transaction`: a batch that grows. * `slow`: the watch on consumers that stand still.
+//! * `waits`: waiting for room together with others.
 
 #![allow(unsafe_code)]
 
@@ -12,7 +13,9 @@ mod options;
 mod order;
 mod publish;
 mod slow;
+mod transaction;
 mod wait;
+mod waits;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -20,6 +23,7 @@ use std::time::Duration;
 
 pub use claim::{Batch, Claim, Slot};
 pub use options::ProducerOptions;
+pub use transaction::Transaction;
 
 use zerocopy::IntoBytes;
 
@@ -163,6 +167,17 @@ impl<T> Producer<T> {
         timeout: Duration,
     ) -> Result<Batch<'_>, PublishError> {
         Batch::new(&mut self.engine, frames, Room::Within(timeout))
+    }
+
+    /// Begins a transaction: frames that become visible all at once, or not at all. Each waits for room
+    /// as [`publish_bytes`](Self::publish_bytes) does.
+    pub fn transaction(&mut self) -> Transaction<'_> {
+        Transaction::new(&mut self.engine, Room::ByPolicy)
+    }
+
+    /// The same, whose frames are refused with [`PublishError::Full`] at once when there is no room.
+    pub fn try_transaction(&mut self) -> Transaction<'_> {
+        Transaction::new(&mut self.engine, Room::Now)
     }
 
     /// The lane that this producer writes.

@@ -6,6 +6,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod barrier;
+pub(crate) mod bell;
 #[cfg(not(loom))]
 pub(crate) mod clock;
 #[cfg(not(loom))]

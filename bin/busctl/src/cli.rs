@@ -18,7 +18,7 @@ use crate::verbs::remove::RemoveArgs;
 use crate::verbs::schedule::ScheduleArgs;
 use crate::verbs::schema::SchemaArgs;
 use crate::verbs::stat::StatArgs;
-use crate::verbs::subscribe::SubscribeArgs;
+use crate::verbs::subscribe::{SubscribeArgs, TapArgs};
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -80,7 +80,7 @@ pub enum Verb {
     /// Print frames as a consumer: loses none where the bus is lossless, holds producers up if slow
     Sub(SubscribeArgs),
     /// Print frames as an observer: costs the producers nothing, reports gaps
-    Tap(SubscribeArgs),
+    Tap(TapArgs),
     /// Show how many frames a second come, and how evenly
     Hz(RateArgs),
     /// Show how many bytes a second come

@@ -5,9 +5,10 @@
 //! |---|---|
 //! | `bench` | how many messages a second; how late, when they are sent at a fixed rate |
 //! | `bench rtt` | how long a message and its echo take |
+//! | `bench request` | how many calls a second one process answers to another, and how long each takes |
 //! | `bench limit` | what the machine itself allows, with no bus in between |
 //!
-//! The parent (`throughput`, `rtt`, `limit`) creates the bus, starts workers (`crew`, `plan`,
+//! The parent (`throughput`, `rtt`, `request`, `limit`) creates the bus, starts workers (`crew`, `plan`,
 //! `worker`), reports and removes the bus; a `janitor` removes it if the parent is killed. What
 //! the figures mean is described in docs/bench.md.
 
@@ -19,6 +20,7 @@ mod limit;
 mod pace;
 mod pattern;
 mod plan;
+mod request;
 mod rtt;
 mod throughput;
 mod ticks;
@@ -56,6 +58,8 @@ pub struct BenchArgs {
 enum BenchVerb {
     /// Measure how long a message and its echo take, over two buses
     Rtt(rtt::RttArgs),
+    /// Measure calls from one process to another: how many a second, how long each takes
+    Request(request::RequestArgs),
     /// Measure what the machine itself allows: a bare cache line, a bare ring
     Limit(limit::LimitArgs),
     /// A process of a measurement
@@ -90,6 +94,7 @@ pub fn run(args: BenchArgs, out: &Out) -> Result<ExitCode, Failure> {
     match args.verb {
         None => throughput::run(&args.throughput, out),
         Some(BenchVerb::Rtt(args)) => rtt::run(&args, out),
+        Some(BenchVerb::Request(args)) => request::run(&args, out),
         Some(BenchVerb::Limit(args)) => limit::run(&args, out),
         Some(BenchVerb::Worker { plan }) => Ok(plan::run(&plan)),
         Some(BenchVerb::Janitor) => Ok(janitor::run()),

@@ -2,6 +2,7 @@
 
 use super::crew::Crew;
 use super::limit;
+use super::request;
 use super::rtt;
 use super::throughput;
 use super::worker::{self, Identity, Station};
@@ -28,6 +29,10 @@ pub enum Task {
     RttCall(rtt::RttTask),
     /// Echoes.
     RttAnswer(rtt::RttTask),
+    /// Calls a service.
+    RequestCall(request::RequestTask),
+    /// Serves it.
+    RequestServe(request::RequestTask),
     /// Does without a bus.
     Limit {
         /// The number of the inherited descriptor.
@@ -55,6 +60,8 @@ pub fn run(plan: &str) -> ExitCode {
             Task::Consume(task) => throughput::consume(&mut station, task),
             Task::RttCall(task) => rtt::call(&mut station, task),
             Task::RttAnswer(task) => rtt::answer(&mut station, task),
+            Task::RequestCall(task) => request::call(&mut station, task),
+            Task::RequestServe(task) => request::serve(&mut station, task),
             Task::Limit { board, part } => limit::work(&mut station, *board, part),
         }
     })

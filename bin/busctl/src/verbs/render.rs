@@ -31,6 +31,7 @@ pub struct Renderer {
     bus: String,
     schema: Option<Schema>,
     is_bare: bool,
+    names_bus: bool,
 }
 
 /// A frame in JSON Lines.
@@ -67,7 +68,13 @@ impl Renderer {
             bus: bus.name().to_owned(),
             schema: bus.schema().cloned(),
             is_bare: bus.info().frames == FrameLayout::Bare,
+            names_bus: false,
         }
+    }
+
+    /// The same with the bus's name at the start of each line that does not have it anyway.
+    pub fn naming_the_bus(self) -> Self {
+        Self { names_bus: self.format != Format::Jsonl, ..self }
     }
 
     /// What stands before the first frame: the heading of CSV, or nothing.
@@ -87,6 +94,10 @@ impl Renderer {
     /// Appends the frame to `text`, with a newline.
     pub fn frame(&self, frame: &FrameRef<'_>, text: &mut String) {
         let schema = self.schema.as_ref().filter(|schema| self.describes(schema, frame));
+        if self.names_bus {
+            text.push_str(&self.bus);
+            text.push(' ');
+        }
         match self.format {
             Format::Text => push_text(text, frame, schema),
             Format::Jsonl => self.push_json(text, frame, schema),

@@ -1,6 +1,8 @@
 //! Where frames come from, as one thing: a gating consumer (`sub`) or an observer (`tap`, `hz`,
 //! `bw`), and the loop that carries its frames into a sink until something ends it.
 
+pub mod several;
+
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signal::Stop;

@@ -2,6 +2,7 @@
 
 use super::owned::OwnerArg;
 use super::render::{Format, Renderer};
+use super::source::several::{self, Reading};
 use super::source::{End, Flow, Limits, Sink, Source};
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
@@ -13,11 +14,28 @@ use clap::{Args, ValueEnum};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Arguments of `sub` and `tap`.
+/// Arguments of `sub`.
 #[derive(Debug, Args)]
 pub struct SubscribeArgs {
+    /// The buses; lines of several begin with the bus's name
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    how: ReadArgs,
+}
+
+/// Arguments of `tap`.
+#[derive(Debug, Args)]
+pub struct TapArgs {
     /// The bus
     name: String,
+    #[command(flatten)]
+    how: ReadArgs,
+}
+
+/// What `sub` and `tap` have in common.
+#[derive(Debug, Args)]
+struct ReadArgs {
     #[command(flatten)]
     owner: OwnerArg,
     /// End after so many frames [default: at Ctrl-C, or when the bus is removed]
@@ -48,41 +66,78 @@ enum From {
 
 /// Runs `sub`: takes a consumer's seat, and holds producers up when it is slow.
 pub fn run_consumer(args: &SubscribeArgs, context: &Context) -> Result<ExitCode, Failure> {
-    run(args, context, |bus, start| Source::consumer(bus, "sub", start))
+    match args.names.as_slice() {
+        [name] => run(name, &args.how, context, |bus, start| Source::consumer(bus, "sub", start)),
+        names => run_several(names, &args.how, context),
+    }
 }
 
 /// Runs `tap`: takes no seat, costs the producers nothing, reports gaps.
-pub fn run_observer(args: &SubscribeArgs, context: &Context) -> Result<ExitCode, Failure> {
-    run(args, context, Source::observer)
+pub fn run_observer(args: &TapArgs, context: &Context) -> Result<ExitCode, Failure> {
+    run(&args.name, &args.how, context, Source::observer)
 }
 
 fn run(
-    args: &SubscribeArgs,
+    name: &str,
+    how: &ReadArgs,
     context: &Context,
     attach: impl FnOnce(&Bus, Start) -> Result<Source, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let format = format(args.output, context.out.json())?;
-    let start = match args.from {
-        From::Oldest => Start::Oldest,
-        From::Latest => Start::Latest,
-    };
+    let format = format(how.output, context.out.json())?;
     let stop = Stop::on_signals()?;
-    let bus = args.owner.open(context, &args.name)?;
-    let mut source = attach(&bus, start)?;
+    let bus = how.owner.open(context, name)?;
+    let mut source = attach(&bus, how.start())?;
     let mut printer =
         Printer { renderer: Renderer::new(&bus, format), text: String::new(), out: &context.out };
     context.out.bytes(printer.renderer.heading().as_bytes())?;
-    let limits = Limits { count: args.count, timeout: args.timeout, strict: args.strict };
-    match (source.pump(&mut printer, limits, &stop, &context.out)?, args.count) {
-        (End::Removed, Some(count)) => Err(Failure::new(
-            Exit::NotFound,
-            format!("bus {:?} was removed before {count} frames had come", args.name),
-        )),
+    let end = source.pump(&mut printer, how.limits(), &stop, &context.out)?;
+    finish(end, &format!("bus {name:?} was"), how, context)
+}
+
+/// The same for several buses, in one stream.
+fn run_several(names: &[String], how: &ReadArgs, context: &Context) -> Result<ExitCode, Failure> {
+    let format = format(how.output, context.out.json())?;
+    if format == Format::Csv {
+        let message = "CSV has one heading, so it is for one bus";
+        return Err(Failure::usage(message).hint("-o jsonl says the bus in each line"));
+    }
+    let stop = Stop::on_signals()?;
+    let mut readings = Vec::with_capacity(names.len());
+    for name in names {
+        let bus = how.owner.open(context, name)?;
+        let renderer = Renderer::new(&bus, format).naming_the_bus();
+        let printer = Printer { renderer, text: String::new(), out: &context.out };
+        readings.push(Reading::new(Source::consumer(&bus, "sub", how.start())?, printer));
+    }
+    let end = several::pump(&mut readings, how.limits(), &stop, &context.out)?;
+    finish(end, "all of the buses were", how, context)
+}
+
+/// What the end of a stream comes to.
+fn finish(end: End, subject: &str, how: &ReadArgs, context: &Context) -> Result<ExitCode, Failure> {
+    match (end, how.count) {
+        (End::Removed, Some(count)) => {
+            let message = format!("{subject} removed before {count} frames had come");
+            Err(Failure::new(Exit::NotFound, message))
+        }
         (End::Removed, None) => {
-            context.out.note(format_args!("bus {:?} was removed", args.name));
+            context.out.note(format_args!("{subject} removed"));
             Ok(Exit::Ok.code())
         }
         (End::Enough | End::Count | End::Stopped, _) => Ok(Exit::Ok.code()),
+    }
+}
+
+impl ReadArgs {
+    fn start(&self) -> Start {
+        match self.from {
+            From::Oldest => Start::Oldest,
+            From::Latest => Start::Latest,
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { count: self.count, timeout: self.timeout, strict: self.strict }
     }
 }
 

@@ -242,3 +242,34 @@ fn seats_that_are_taken_are_named() {
     sandbox.run(&["sub", bus.name()]).failed(1, &["consumer", "first", &pid, "busctl ps"]);
     sandbox.run(&["pub", bus.name()]).failed(1, &["producer", "lead", &pid]);
 }
+
+#[test]
+fn sub_of_several_buses_names_them_and_outlives_some() {
+    let sandbox = Sandbox::new();
+    let (first, second) =
+        (sandbox.bus("one", |options| options), sandbox.bus("two", |options| options));
+    publish(&first, 2);
+    publish(&second, 1);
+    let (one, two) = (first.name(), second.name());
+    let oldest = ["sub", one, two, "--from", "oldest", "-n", "3", "-o", "hex"];
+    let text = sandbox.ok(&oldest);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let mut expected = [format!("{one} 00"), format!("{one} 01"), format!("{two} 00")];
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    let json = sandbox.ok(&["sub", two, one, "--from", "oldest", "-n", "3", "--json"]);
+    let buses: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(buses.iter().filter(|frame| frame["bus"] == one).count(), 2);
+    sandbox.run(&["sub", one, two, "--timeout", "50ms"]).failed(6, &["no frame", "50ms"]);
+    sandbox.run(&["sub", one, two, "-o", "csv"]).failed(2, &["one bus", "jsonl"]);
+
+    let (mut child, mut lines) = piped(&sandbox, &["sub", one, two, "-o", "hex"]);
+    until_consumers(&first, 1);
+    until_consumers(&second, 1);
+    Bus::remove(one).unwrap();
+    publish(&second, 1);
+    assert_eq!(lines.next().unwrap().unwrap(), format!("{two} 00"));
+    Bus::remove(two).unwrap();
+    assert!(child.wait().unwrap().success());
+}
