@@ -32,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["layout"],
     &["shm"],
     &["lane"],
+    &["claims"],
     &["order"],
     &["regions"],
     &["seat"],
@@ -47,6 +48,7 @@ const FLOORS: &[&[&str]] = &[
     &["producer"],
     &["consumer"],
     &["observer"],
+    &["group"],
     &["fuzzing"],
     &["lib"],
 ];
