@@ -94,6 +94,28 @@ impl Waiting {
     }
 }
 
+/// The same where several sleep on one doorbell, the members of a group. None of them takes back the
+/// bit, since another may still sleep: whoever rings does, and wakes them all. A bit that is left over
+/// costs one needless ring.
+pub(crate) fn park_together(
+    seat: &SeatWords,
+    (sleepers, bit): (&AtomicU64, u64),
+    timeout: Duration,
+    has_work: impl FnOnce() -> bool,
+) {
+    // ORDERING: acquire, pairs with the release in `ring`. One that has taken back the bit and not rung
+    // yet rings after this look, so the sleep below does not begin.
+    let rung = seat.doorbell.load(Ordering::Acquire);
+    // ORDERING: relaxed; the heavy barrier orders it before the last look.
+    sleepers.fetch_or(bit, Ordering::Relaxed);
+    crash_point!(Sleeping);
+    let sure = barrier::heavy();
+    if !has_work() {
+        let timeout = if sure { timeout } else { timeout.min(PARK_UNSURE) };
+        futex::wait(&seat.doorbell, rung, timeout);
+    }
+}
+
 /// Sleeps on the seat's doorbell until it rings, `timeout` is over, or anything else wakes.
 /// `sleepers` and `bit` are where this end says that it sleeps; `has_work` is the last look.
 pub(crate) fn park(
