@@ -34,7 +34,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use verbs::stat;
 use verbs::subscribe;
-use verbs::{about, create, doctor, kick, list, participants, publish, rate, remove, schema};
+use verbs::{
+    about, create, dlq, doctor, group, kick, list, participants, publish, rate, remove, schema,
+};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -87,6 +89,8 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Ps(args) => participants::run(&args, context),
         Verb::Rm(args) => remove::run(args, context),
         Verb::Kick(args) => kick::run(&args, context),
+        Verb::Group(args) => group::run(&args, context),
+        Verb::Dlq(args) => dlq::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Pub(args) => publish::run(&args, context),
         Verb::Sub(args) => subscribe::run_consumer(&args, context),

@@ -3,13 +3,16 @@
 //! ```text
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
+//! groups             group · dlq
 //! frames             publish (input) · subscribe (source, render) · rate (hz, bw) · owned
 //! the program itself about (completions, man)
 //! ```
 
 pub mod about;
 pub mod create;
+pub mod dlq;
 pub mod doctor;
+pub mod group;
 pub mod input;
 pub mod kick;
 pub mod list;
