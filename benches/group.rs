@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use busway::{Bus, Timestamps};
 
 /// Frames of a round.
-const FRAMES: u64 = 2_000_000;
+const FRAMES: u64 = 1_000_000;
 const ROUNDS: usize = 7;
 
 /// A bus that is removed at the end.
@@ -93,6 +93,7 @@ fn round(members: u32, batch: u32) -> f64 {
                 std::hint::black_box(frame.payload());
                 read += 1;
             }
+            consumer.release();
         } else {
             let group = group.as_ref().expect("a group");
             while group.stat().expect("an honest lane").acknowledged < FRAMES {

@@ -228,7 +228,13 @@ fn late_acknowledgement_and_timeout_exclude_each_other() {
         assert_eq!(lane.publish(1), 1);
         let (position, claim) = lane.claim(0, false).unwrap();
         let other = lane.clone();
-        let thread = thread::spawn(move || other.work(1, true));
+        let thread = thread::spawn(move || {
+            other.step();
+            let redone = other.work(1, true);
+            other.step();
+            redone
+        });
+        lane.step();
         let acknowledged = lane.claims().finish(position, claim);
         let redone = thread.join().unwrap();
         assert!(acknowledged != redone.is_some(), "{acknowledged} {redone:?}");
@@ -269,19 +275,23 @@ fn gate_and_reuse_never_give_a_slow_member_a_frame_of_another_lap() {
 /// they give it: it never passes a frame that is not done.
 #[test]
 fn gate_is_moved_by_many_and_never_past_a_claim() {
-    explore(Some(2), || {
+    explore(Some(4), || {
         let lane = Lane::new();
         assert_eq!(lane.publish_watched(2, true), 2);
         let threads: Vec<_> = (1..3)
             .map(|member| {
                 let lane = lane.clone();
                 thread::spawn(move || {
+                    lane.step();
                     let done = lane.work_watched(member);
+                    lane.step();
                     lane.advance();
+                    lane.step();
                     done
                 })
             })
             .collect();
+        lane.step();
         lane.publish_watched(1, true);
         let done: Vec<_> = threads.into_iter().filter_map(|one| one.join().unwrap()).collect();
         lane.advance();
