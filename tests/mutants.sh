@@ -199,7 +199,6 @@ mutant sleeper-looks-too-early $lmodel 's/(\n +sleepers\.fetch_or.*?;)(.*?)(\n +
 mutant claim-by-store $claims 's/word\.compare_exchange\(old, new, Ordering::AcqRel, Ordering::Relaxed\)\.is_ok\(\)/{ let _ = old; word.store(new, Ordering::Release); true }/' claims::model::two_members
 mutant acknowledged-by-store $claims 's/self\.exchange\(position, claim, ClaimWord::done/self.exchange(position, self.word(position), ClaimWord::done/' claims::model::late
 mutant claim-cas-relaxed $claims 's/(word\.compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' claims::model::gate_is
-mutant claim-word-relaxed $claims 's/(ClaimWord::from_word\(word\.load\(Ordering::)Acquire/$1Relaxed/' claims::model::gate_is
 mutant claim-gate-relaxed $claims 's/(gate\.compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' claims::model::gate_is
 mutant claim-head-relaxed $claims 's/(let head = head\.load\(Ordering::)Acquire/$1Relaxed/' claims::model::gate_is
 mutant gate-past-claims $claims 's/self\.word\(position\)\) != Stand::Done/self.word(position)) == Stand::Fresh/' claims::model::gate_is

@@ -275,7 +275,7 @@ fn gate_and_reuse_never_give_a_slow_member_a_frame_of_another_lap() {
 /// they give it: it never passes a frame that is not done.
 #[test]
 fn gate_is_moved_by_many_and_never_past_a_claim() {
-    explore(Some(4), || {
+    explore(Some(3), || {
         let lane = Lane::new();
         assert_eq!(lane.publish_watched(2, true), 2);
         let threads: Vec<_> = (1..3)
