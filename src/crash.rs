@@ -117,6 +117,32 @@ mod armed {
         SegmentNamed = "segment-named",
         /// A bus has lost its name and nobody was told.
         SegmentUnlinked = "segment-unlinked",
+        /// A member of a group has claimed a frame and not copied it.
+        GroupClaimed = "group-claimed",
+        /// A member has its frames copied and is about to acknowledge one.
+        GroupAckNotMade = "group-ack-not-made",
+        /// A frame is acknowledged and the gate does not follow yet.
+        GroupAckMade = "group-ack-made",
+        /// A claim has ended without an acknowledgement, and nobody was told.
+        GroupClaimEnded = "group-claim-ended",
+        /// A member is about to move the gate.
+        GroupGateNotMoved = "group-gate-not-moved",
+        /// The gate is moved and the producer not rung for.
+        GroupGateMoved = "group-gate-moved",
+        /// A dead letter is published and its frame not done with.
+        GroupLetterSent = "group-letter-sent",
+        /// A member sits in a dead one's seat and has not taken back its claims.
+        GroupSeatLocked = "group-seat-locked",
+        /// A member is attached and has claimed nothing.
+        GroupMemberSeated = "group-member-seated",
+        /// A group's segment has its name and the group no seat.
+        GroupNamed = "group-named",
+        /// A group's words are written and its seat is still its maker's.
+        GroupNotSeated = "group-not-seated",
+        /// A group has its seat, and its maker's lock on it.
+        GroupSeated = "group-seated",
+        /// A group that is being removed holds up nobody and has its name.
+        GroupDisbanded = "group-disbanded",
     }
 
     impl std::str::FromStr for CrashPoint {

@@ -4,9 +4,13 @@
 //! Every message names the value that was wrong and what would be right. [`Error::code`] is the
 //! stable name that the daemon's JSON and the command line's exit codes are made from.
 
+mod group;
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+pub use group::{AckError, GroupFault};
 
 use crate::participant::Participant;
 use crate::schema::SchemaError;
@@ -121,6 +125,17 @@ pub enum Error {
         /// What is wrong, in words.
         reason: String,
     },
+    /// A consumer group cannot be had, made or changed.
+    Group {
+        /// The bus.
+        bus: String,
+        /// The group.
+        group: String,
+        /// Why not.
+        fault: GroupFault,
+    },
+    /// An acknowledgement was refused.
+    Ack(AckError),
     /// Publishing failed.
     Publish(PublishError),
     /// Polling failed.
@@ -154,6 +169,8 @@ impl Error {
             Self::BadSchema(_) => "bad_schema",
             Self::SeatsTaken { .. } => "seats_taken",
             Self::Broker { .. } => "broker",
+            Self::Group { fault, .. } => fault.code(),
+            Self::Ack(error) => error.code(),
             Self::Publish(error) => error.code(),
             Self::Poll(error) => error.code(),
             Self::Io { .. } => "io",
@@ -219,11 +236,19 @@ impl fmt::Display for Error {
                 )?;
                 for (index, holder) in holders.iter().enumerate() {
                     let comma = if index == 0 { "" } else { "," };
-                    write!(f, "{comma} pid {} ({})", holder.pid, holder.name)?;
+                    if holder.group {
+                        write!(f, "{comma} group {:?}", holder.name)?;
+                    } else {
+                        write!(f, "{comma} pid {} ({})", holder.pid, holder.name)?;
+                    }
                 }
                 Ok(())
             }
             Self::Broker { socket, reason } => write!(f, "broker {}: {reason}", socket.display()),
+            Self::Group { bus, group, fault } => {
+                write!(f, "group {group:?} of bus {bus:?} {fault}")
+            }
+            Self::Ack(error) => error.fmt(f),
             Self::Publish(error) => error.fmt(f),
             Self::Poll(error) => error.fmt(f),
             Self::Io { action, source } => write!(f, "could not {action}: {source}"),
@@ -256,6 +281,12 @@ impl From<PollError> for Error {
 impl From<SchemaError> for Error {
     fn from(error: SchemaError) -> Self {
         Self::BadSchema(error)
+    }
+}
+
+impl From<AckError> for Error {
+    fn from(error: AckError) -> Self {
+        Self::Ack(error)
     }
 }
 

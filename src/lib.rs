@@ -35,13 +35,15 @@
 //! ```
 //!
 //! Start at [`Bus`]. A [`Producer`] publishes, a [`Consumer`] reads everything, an [`Observer`]
-//! looks on without taking part. [`Frame`] describes typed frames.
+//! looks on without taking part, the members of a [`Group`] share the work. [`Frame`] describes typed
+//! frames.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+mod claims;
 mod crash;
 mod fnv;
 mod lane;
@@ -68,6 +70,8 @@ mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(not(loom))]
+mod group;
 #[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]
@@ -102,10 +106,10 @@ mod waiter;
 mod waits;
 
 pub use busway_derive::Frame;
-pub use error::{Error, PollError, PublishError};
+pub use error::{AckError, Error, GroupFault, PollError, PublishError};
 pub use frame::{Frame, Raw};
 pub use lane::kept::TenancyEnd;
-pub use options::{FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
+pub use options::{Delivery, FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
 pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;
 pub use zerocopy;
@@ -116,6 +120,11 @@ pub use bus::{Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneS
 pub use consumer::{Consumer, ConsumerOptions, Iter};
 #[cfg(all(feature = "async", not(loom)))]
 pub use future::{Async, Ready};
+#[cfg(not(loom))]
+pub use group::{
+    Cause, DeadLetter, DeadLetters, Delivered, Group, GroupInfo, GroupLaneStat, GroupMember,
+    GroupOptions, GroupStat, MemberOptions, MemberStat, Receipt,
+};
 #[cfg(not(loom))]
 pub use observer::{Observer, ObserverOptions};
 #[cfg(not(loom))]

@@ -122,6 +122,17 @@ choice! {
     }
 }
 
+choice! {
+    /// What a consumer group promises of each frame.
+    Delivery ("delivery") {
+        /// It is acknowledged by a member, or a dead letter; its handling may be begun more than once.
+        /// The default.
+        AtLeastOnce = 0, "at-least-once";
+        /// It is handed out once or not at all: a member that dies with it has lost it.
+        AtMostOnce = 1, "at-most-once";
+    }
+}
+
 impl OnFull {
     /// Whether the policy never loses a frame that a consumer has not read.
     #[must_use]

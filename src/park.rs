@@ -149,6 +149,25 @@ pub(crate) fn park(
     bell.withdraw();
 }
 
+/// The same where several sleep on one doorbell, the members of a group. None of them takes back the
+/// bit, since another may still sleep: whoever rings does, and wakes them all. A bit that is left over
+/// costs one needless ring.
+pub(crate) fn park_together(
+    seat: &SeatWords,
+    (sleepers, bit): (&AtomicU64, u64),
+    timeout: Duration,
+    has_work: impl FnOnce() -> bool,
+) {
+    // One that has taken back the bit and not rung yet rings after this look at the doorbell, so the sleep
+    // below does not begin.
+    let (doorbell, rung) = Bell { doorbell: &seat.doorbell, sleepers, bit }.announce();
+    crash_point!(Sleeping);
+    let sure = barrier::heavy();
+    if !has_work() {
+        futex::wait(doorbell, rung, surely(timeout, sure));
+    }
+}
+
 /// The same on any number of doorbells. The `turn` chooses one of them where the kernel cannot sleep on
 /// all; see [`futex::wait_any`].
 pub(crate) fn park_any(

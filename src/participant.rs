@@ -51,6 +51,10 @@ pub struct Participant {
     /// Whether it was told to leave: it gets an error that says so at its next call, if it has not
     /// had it yet.
     pub evicted: bool,
+    /// Whether the seat is a consumer group's: it is nobody's process (`pid` is 0), gates producers
+    /// whether or not a member is attached, and is always `alive`.
+    #[serde(default)]
+    pub group: bool,
     /// Whether the kernel still holds its seat's lock. `false`: it is provably dead, and its seat
     /// waits to be given back.
     pub alive: bool,

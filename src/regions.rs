@@ -255,6 +255,11 @@ impl Regions {
             || self.eviction.as_ref().is_some_and(|evict| evict.state(consumer).is_evicted())
     }
 
+    /// Whether a seat is a consumer group's.
+    pub(crate) fn is_group(&self, role: Role, seat: u32) -> bool {
+        role == Role::Consumer && self.standings.state(seat).is_group()
+    }
+
     /// Tells the holder of a seat in this tenancy to leave. `false`: it is gone, or was told before.
     pub(crate) fn evict(&self, role: Role, seat: u32, epoch: u64) -> bool {
         self.seat(role, seat).is_some_and(|words| {

@@ -62,6 +62,12 @@ impl Run {
         self.position.wrapping_sub(self.first)
     }
 
+    /// The position of the frame that is handed out next.
+    #[inline]
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Whether all of them have been handed out.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
@@ -72,6 +78,12 @@ impl Run {
     #[inline]
     pub(crate) fn give_back(&mut self) {
         self.first = self.position;
+    }
+
+    /// Passes over a frame of a run that is not over.
+    pub(crate) fn skip(&mut self, shape: FrameShape) {
+        self.position = self.position.wrapping_add(1);
+        self.window.skip(shape);
     }
 
     /// Hands out a frame.

@@ -150,6 +150,23 @@ impl Tie {
         }
     }
 
+    /// Maps everything for a member of a consumer group, whose seat is the group's.
+    ///
+    /// # Errors
+    /// As `producer`. `None` on a brokered bus, which has no groups.
+    pub(crate) fn member(&self, header: &Header) -> Result<Option<Lookout>, Error> {
+        let Self::Named(_) = self else {
+            return Ok(None);
+        };
+        let tie = self.again(View::Consumer)?;
+        let Self::Named(segment) = &tie else {
+            return Ok(None);
+        };
+        let regions = Regions::map(segment, header, View::Consumer)?;
+        let lanes = named_lanes(segment, &regions, View::Consumer)?;
+        Ok(Some(Lookout { tie, regions, lanes, feed: None }))
+    }
+
     /// Maps everything for who only looks.
     ///
     /// # Errors
@@ -237,6 +254,7 @@ impl Tie {
         let dead = |index: u32| {
             // A bit that a peer set for a seat that there is not is nobody's.
             index < regions.seats(role)
+                && !regions.is_group(role, index)
                 && lock::is_inhabited(&segment.file, seat::byte(role, index))
                     .is_ok_and(|lives| !lives)
         };

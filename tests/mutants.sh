@@ -20,11 +20,12 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
 mkdir -p "$copy/src/layout"
-cp -R "$tree/src/lane" "$tree/src/order" "$tree/src/sync" "$copy/src"
+cp -R "$tree/src/lane" "$tree/src/claims" "$tree/src/order" "$tree/src/sync" "$copy/src"
 mkdir -p "$copy/src/waiter"
 cp -R "$tree/src/waiter/post.rs" "$tree/src/waiter/post" "$copy/src/waiter"
 cp "$tree/src/crash.rs" "$copy/src"
 cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$tree/src/layout/state.rs" \
+    "$tree/src/layout/claim.rs" \
     "$copy/src/layout"
 cp "$tree/Cargo.lock" "$copy"
 cat >"$copy/Cargo.toml" <<'END'
@@ -42,9 +43,11 @@ debug = "line-tables-only"
 END
 cat >"$copy/src/lib.rs" <<'END'
 #![allow(dead_code, unused)]
+mod claims;
 mod crash;
 mod lane;
 mod layout {
+    pub(crate) mod claim;
     pub(crate) mod entry;
     pub(crate) mod state;
     pub(crate) mod words;
@@ -104,6 +107,7 @@ try() {
 writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=src/lane/lossy.rs
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
+claims=src/claims/mod.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
 state=src/layout/state.rs kept=src/lane/kept.rs
 bell=src/sync/bell.rs bmodel=src/sync/bell/model.rs post=src/waiter/post.rs pmodel=src/waiter/post/model.rs
@@ -208,5 +212,15 @@ mutant bell-takes-bit-back-only $bell 's/self\.doorbell\.fetch_add\(1, Ordering:
 mutant waiter-forgets-what-it-saw $post 's/if rung == self\.rung \{/self.rung = rung;\n if rung == self.rung {/' post::model
 mutant task-looks-before-it-waits $pmodel 's/(\n +scene\.post\.lock.*?leave.*?;)(.*?)(\n +let is_pending.*?;)/$3$1$2/s' post::model
 mutant sleeper-looks-too-early $lmodel 's/(\n +sleepers\.fetch_or.*?;)(.*?)(\n +let asleep = .*?;)/$3$1$2/s' lane::model::sleeper
+
+# Claims: members of a group.
+mutant claim-by-store $claims 's/word\.compare_exchange\(old, new, Ordering::AcqRel, Ordering::Relaxed\)\.is_ok\(\)/{ let _ = old; word.store(new, Ordering::Release); true }/' claims::model::two_members
+mutant acknowledged-by-store $claims 's/self\.exchange\(position, claim, ClaimWord::done/self.exchange(position, self.word(position), ClaimWord::done/' claims::model::late
+mutant claim-cas-relaxed $claims 's/(word\.compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' claims::model::gate_is
+mutant claim-gate-relaxed $claims 's/(gate\.compare_exchange\(old, new, Ordering::)AcqRel/$1Relaxed/' claims::model::gate_is
+mutant claim-head-relaxed $claims 's/(let head = head\.load\(Ordering::)Acquire/$1Relaxed/' claims::model::gate_is
+mutant gate-past-claims $claims 's/self\.word\(position\)\) != Stand::Done/self.word(position)) == Stand::Fresh/' claims::model::gate_is
+mutant claim-copy-unchecked $claims 's/load\(Ordering::Relaxed\) == claim\.word\(\)/load(Ordering::Relaxed) != 0/' claims::model::gate_and
+mutant claim-copy-unfenced $claims 's/fence\(Ordering::Acquire\);//' claims::model::gate_and
 
 exit "$failed"

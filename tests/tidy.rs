@@ -32,6 +32,7 @@ const FLOORS: &[&[&str]] = &[
     &["layout"],
     &["shm"],
     &["lane"],
+    &["claims"],
     &["order"],
     &["regions"],
     &["seat"],
@@ -53,6 +54,7 @@ const FLOORS: &[&[&str]] = &[
     &["request"],
     &["future"],
     &["observer"],
+    &["group"],
     &["fuzzing"],
     &["lib"],
 ];

@@ -49,6 +49,7 @@ pub const WAYS: &[Way] = &[
     Way { name: "polled-ordered", run: |count| publish_and(&ordered(), count, poll) },
     Way { name: "ping", run: |count| ping(&lanes(1), count) },
     Way { name: "ping-of-8", run: |count| ping(&lanes(8), count) },
+    Way { name: "claimed-and-acknowledged", run: claim_and_acknowledge },
     Way { name: "empty", run: |count| empty(1, count) },
     Way { name: "empty-of-64", run: |count| empty(64, count) },
     Way { name: "empty-of-256", run: |count| empty(256, count) },
@@ -177,6 +178,26 @@ fn publish_and(options: &BusOptions, count: u64, read: fn(&mut Consumer)) {
             read(&mut consumer);
         }
     }
+}
+
+/// Publishes a run, and has a group's member claim and acknowledge each of its frames.
+fn claim_and_acknowledge(count: u64) {
+    let scratch = Scratch::new(&lanes(1));
+    let group = scratch.bus.group("g").max_attempts(0).create().expect("a free seat");
+    let mut member = group.member().attach().expect("a free seat");
+    let mut producer = scratch.producer::<Line>();
+    let mut sum = 0_u64;
+    for number in 0..count {
+        producer.publish(&line(number)).expect("room");
+        if number % RUN == RUN - 1 {
+            while let Some(taken) = member.poll().expect("an honest lane") {
+                sum = sum.wrapping_add(taken.frame().value::<Line>().expect("a line").words[0]);
+                let receipt = taken.receipt();
+                member.ack(receipt).expect("in time");
+            }
+        }
+    }
+    black_box(sum);
 }
 
 /// Gives a run back without looking at it.

@@ -169,6 +169,11 @@ impl Bus {
             .ok();
         segment::unlink(name)?;
         crash_point!(SegmentUnlinked);
+        // What is left behind by who dies here is of a bus that is gone, which the next group of the
+        // name finds out.
+        for group in segment::list_of(name).unwrap_or_default() {
+            let _gone = segment::unlink(&group);
+        }
         if let Some(regions) = regions {
             // ORDERING: release, pairs with the acquire load in `Regions::is_removed`.
             regions.words.removed.store(1, Ordering::Release);
@@ -215,7 +220,7 @@ impl Bus {
     }
 
     /// The regions as they are now: on a brokered bus, with what was lent since the last look.
-    fn looked_at(&self) -> Regions {
+    pub(crate) fn looked_at(&self) -> Regions {
         match &self.inner.look {
             // Whoever panicked with it left what it had fetched until then.
             Some(look) => {

@@ -18,9 +18,11 @@
 //! memory: `header` turns bytes into checked values, `geometry` computes offsets, `words` declares
 //! the shared atomics, `entry` packs one word of the order ring.
 
+pub(crate) mod claim;
 pub(crate) mod entry;
 pub(crate) mod frame;
 pub(crate) mod geometry;
+pub(crate) mod group;
 pub(crate) mod header;
 pub(crate) mod state;
 pub(crate) mod words;

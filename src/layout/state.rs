@@ -13,6 +13,11 @@
 //! | 1 taken | the lock's holder | somebody's |
 //! | 2 evicted | anybody, by a CAS from "taken" of the same epoch | its holder is to leave |
 //! | 3 dead | whoever found the lock free, by a CAS from the others of the same epoch | its holder is no more |
+//! | 4 group | its holder, by a CAS from "taken" of the same epoch | a consumer group's, whoever lives |
+//!
+//! A group's seat needs nobody alive: it is never taken for dead, nor evicted. It ends by a CAS to
+//! "dead", by whoever removes the group; the locks that members hold on its byte then keep it from
+//! being let again while one of them could still store to its cursors.
 //!
 //! The epoch makes the CAS safe: whoever evicts decides about the tenancy that it looked at, and a
 //! newcomer in the same seat is out of its reach.
@@ -23,6 +28,7 @@ const FREE: u64 = 0;
 const TAKEN: u64 = 1;
 const EVICTED: u64 = 2;
 const DEAD: u64 = 3;
+const GROUP: u64 = 4;
 
 /// A seat's state, as it was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +66,11 @@ impl SeatState {
         self.0 & STANDING_MASK == DEAD
     }
 
+    /// Whether it is a consumer group's.
+    pub(crate) const fn is_group(self) -> bool {
+        self.0 & STANDING_MASK == GROUP
+    }
+
     /// Whether its holder has lost the seat, whatever the reason. For the holder itself: who is alive
     /// and reads that it is dead has met a liar.
     pub(crate) const fn is_lost(self) -> bool {
@@ -76,9 +87,24 @@ impl SeatState {
         Self(self.epoch() << EPOCH_SHIFT | FREE)
     }
 
-    /// This tenancy, whose holder is no more; `None` when there was none, or that is known.
+    /// This tenancy, given to a consumer group; `None` when it is not its holder's any more.
+    pub(crate) const fn grouped(self) -> Option<Self> {
+        if self.0 & STANDING_MASK == TAKEN {
+            Some(Self(self.epoch() << EPOCH_SHIFT | GROUP))
+        } else {
+            None
+        }
+    }
+
+    /// The end of a consumer group's tenancy; `None` when it is none.
+    pub(crate) const fn disbanded(self) -> Option<Self> {
+        if self.is_group() { Some(Self(self.epoch() << EPOCH_SHIFT | DEAD)) } else { None }
+    }
+
+    /// This tenancy, whose holder is no more; `None` when there was none, or that is known, or it is a
+    /// group's, which needs none.
     pub(crate) const fn died(self) -> Option<Self> {
-        if self.is_taken() && !self.is_dead() {
+        if self.is_taken() && !self.is_dead() && !self.is_group() {
             Some(Self(self.epoch() << EPOCH_SHIFT | DEAD))
         } else {
             None
@@ -118,5 +144,16 @@ mod tests {
         assert_eq!(taken.died(), Some(dead));
         assert_eq!(evicted.freed(), taken.freed());
         assert_ne!(evicted.freed().sat(), taken);
+    }
+
+    #[test]
+    fn group_is_neither_evicted_nor_taken_for_dead_and_ends_as_dead() {
+        let taken = SeatState::from_word(7 << 8).sat();
+        let group = taken.grouped().unwrap();
+        assert_eq!((group.epoch(), group.is_taken(), group.is_group()), (8, true, true));
+        assert_eq!((group.evicted(), group.died(), group.grouped()), (None, None, None));
+        let ended = group.disbanded().unwrap();
+        assert!(ended.is_dead() && ended.is_lost() && ended.disbanded().is_none());
+        assert_eq!(taken.evicted().unwrap().grouped(), None, "who was evicted makes no group");
     }
 }

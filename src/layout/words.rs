@@ -86,7 +86,7 @@ pub(crate) struct ControlWords {
 /// One participant's seat.
 ///
 /// ```text
-///   0  state          epoch << 8 | 0 free, 1 taken, 2 evicted            line 0, changes at attach
+///   0  state          epoch << 8 | standing (`layout::state`)            line 0, changes at attach
 ///   8  pid            (u32) for display: proof of life is the file lock on the seat's byte
 ///  12  uid            (u32)
 ///  16  attached_unix_ns

@@ -13,6 +13,7 @@
 //! | write | taken | its holder died, and it is being recovered |
 //! | write | free | attaching, or just recovered |
 //! | none | taken | its holder died: whoever takes the lock recovers it first |
+//! | read or none | group | a consumer group's; the read locks are its members' |
 //! | none | free | free |
 
 pub(crate) mod recovery;
@@ -72,10 +73,18 @@ impl Seat {
                 else {
                     continue;
                 };
+                if state(&words).is_group() {
+                    continue;
+                }
                 // Before the lock: this process may be stopped while it holds it.
                 recovery::declare(segment, role, index, &words);
                 if try_lock(&segment.file, role, index)? {
                     crash_point!(SeatLocked);
+                    if state(&words).is_group() {
+                        // Made one since the look above, by a holder that has left.
+                        give_lock_back(&segment.file, role, index)?;
+                        continue;
+                    }
                     if is_taken(&words) {
                         recovery::recover(segment, role, index)?;
                     }
@@ -124,6 +133,11 @@ impl Seat {
         let _unlocked = lock::unlock(&segment.file, byte(role, self.index));
         regions.note_change();
     }
+}
+
+fn give_lock_back(file: &File, role: Role, index: u32) -> Result<(), Error> {
+    lock::unlock(file, byte(role, index))
+        .map_err(|source| Error::Io { action: "unlock a seat", source })
 }
 
 /// The byte whose lock is proof of life for a seat.
@@ -189,7 +203,22 @@ pub(crate) fn occupant(
     seat: u32,
 ) -> Option<Participant> {
     let words = regions.seat(role, seat)?;
-    let state = state(&words);
+    // Where the lock cannot be looked at, nothing proves death.
+    occupant_of(&words, role, seat, || {
+        segment.is_none_or(|segment| {
+            lock::is_inhabited(&segment.file, byte(role, seat)).unwrap_or(true)
+        })
+    })
+}
+
+/// The same of a seat's words, given how to ask whether its lock is held.
+pub(crate) fn occupant_of(
+    words: &SeatWords,
+    role: Role,
+    seat: u32,
+    is_inhabited: impl FnOnce() -> bool,
+) -> Option<Participant> {
+    let state = state(words);
     if !state.is_taken() {
         return None;
     }
@@ -208,12 +237,9 @@ pub(crate) fn occupant(
         name: String::from_utf8_lossy(name).into_owned(),
         epoch: state.epoch(),
         evicted: state.is_evicted(),
+        group: state.is_group(),
         attached_unix_ns: words.attached_unix_ns.load(Ordering::Relaxed),
-        // Where the lock cannot be looked at, nothing proves death.
-        alive: !state.is_dead()
-            && segment.is_none_or(|segment| {
-                lock::is_inhabited(&segment.file, byte(role, seat)).unwrap_or(true)
-            }),
+        alive: state.is_group() || (!state.is_dead() && is_inhabited()),
     })
 }
 

@@ -21,6 +21,7 @@ use crate::order;
 use crate::participant::{Reclaimed, Role};
 use crate::regions::{self, Regions, View};
 use crate::shm::lock;
+use crate::shm::mapping::Shared;
 use crate::shm::segment::Segment;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -61,14 +62,18 @@ fn reclaim_seat(
         return Ok(None);
     }
     let mut result = None;
-    // Between the look and the lock the seat may have been recovered by somebody else.
-    if let Some(words) = regions.seat(role, index).filter(|words| super::is_taken(words)) {
+    // Between the look and the lock the seat may have been recovered by somebody else, or even have
+    // become a group's.
+    let is_left = |words: &Shared<SeatWords>| {
+        let state = super::state(words);
+        state.is_taken() && !state.is_group()
+    };
+    if let Some(words) = regions.seat(role, index).filter(is_left) {
         let position = put_in_order(regions, role, index, &words);
         let (pid, uid, name) = (occupant.pid, occupant.uid, occupant.name);
         result = Some(Reclaimed { role, seat: index, pid, uid, name, position });
     }
-    lock::unlock(&segment.file, super::byte(role, index))
-        .map_err(|source| Error::Io { action: "unlock a seat", source })?;
+    super::give_lock_back(&segment.file, role, index)?;
     Ok(result)
 }
 
@@ -79,7 +84,7 @@ pub(crate) fn declare(segment: &Segment, role: Role, index: u32, words: &SeatWor
     let state = super::state(words);
     let byte = super::byte(role, index);
     if role == Role::Consumer
-        && state.is_taken()
+        && state.died().is_some()
         && lock::is_inhabited(&segment.file, byte).is_ok_and(|inhabited| !inhabited)
     {
         regions::bury(words, state);

@@ -8,6 +8,8 @@ use crate::error::Error;
 pub(crate) const SHM_DIR: &str = "/dev/shm";
 /// What every bus's file name starts with.
 pub(crate) const PREFIX: &str = "busway.";
+/// What stands between a bus's name and that of one of its groups; no name has it.
+pub(crate) const OF_GROUP: char = '@';
 /// Characters of a bus name at most.
 const NAME_MAX: usize = 64;
 

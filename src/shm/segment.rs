@@ -19,7 +19,7 @@ use nix::unistd::{Gid, LinkatFlags, fchown, linkat};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::mapping::Access;
-use super::name::{self, PREFIX, SHM_DIR};
+use super::name::{self, OF_GROUP, PREFIX, SHM_DIR};
 use super::trust::Owner;
 use crate::crash::crash_point;
 use crate::error::Error;
@@ -74,6 +74,39 @@ impl Segment {
         rights: Rights,
     ) -> Result<Self, Error> {
         let failed = |action| move |source: io::Error| Error::from_io(name, action, source);
+        let segment = Self::blank(name, header.geometry.segment_bytes)?;
+        let file = &segment.file;
+        let fixed = header.encode(name, schema);
+        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of the bus"))?;
+        let after = crate::layout::header::FIXED_BYTES;
+        file.write_all_at(schema, after).map_err(failed("write the schema of the bus"))?;
+        for words in words {
+            fill(file, *words).map_err(failed("write the first words of the bus"))?;
+        }
+        grant(file, name, rights)?;
+        // As its rights are now.
+        Self::of(segment.file, name)
+    }
+
+    /// The segment of a consumer group, with its header and no name, for whom the bus is for.
+    ///
+    /// # Errors
+    /// As `unnamed`.
+    pub(crate) fn of_group(
+        name: &str,
+        header: &[u8],
+        bytes: u64,
+        rights: Rights,
+    ) -> Result<Self, Error> {
+        let segment = Self::blank(name, bytes)?;
+        let written = segment.file.write_all_at(header, 0);
+        written.map_err(|source| Error::from_io(name, "write the header of the group", source))?;
+        grant(&segment.file, name, rights)?;
+        Self::of(segment.file, name)
+    }
+
+    /// An allocated file of zeros with no name.
+    fn blank(name: &str, bytes: u64) -> Result<Self, Error> {
         // Cheap and clear before anything is allocated; the link below is what decides.
         if name::path(name).symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists { name: name.to_owned() });
@@ -83,16 +116,8 @@ impl Segment {
             .map_err(|errno| unsupported(name, "create a file in /dev/shm", errno))?
             .into();
         crash_point!(SegmentOpened);
-        allocate(&file, name, header.geometry.segment_bytes)?;
+        allocate(&file, name, bytes)?;
         crash_point!(SegmentAllocated);
-        let fixed = header.encode(name, schema);
-        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of the bus"))?;
-        let after = crate::layout::header::FIXED_BYTES;
-        file.write_all_at(schema, after).map_err(failed("write the schema of the bus"))?;
-        for words in words {
-            fill(&file, *words).map_err(failed("write the first words of the bus"))?;
-        }
-        grant(&file, name, rights)?;
         Self::of(file, name)
     }
 
@@ -165,6 +190,25 @@ impl Segment {
         self.check_owner()
     }
 
+    /// Who may use it.
+    pub(crate) fn rights(&self) -> Rights {
+        self.owner.rights()
+    }
+
+    /// Refuses the segment of a group whose owner this process does not trust, given the bus's, which
+    /// it does.
+    ///
+    /// # Errors
+    /// `Untrusted`.
+    pub(crate) fn check_owner_beside(&self, bus: &Self) -> Result<(), Error> {
+        if self.owner.is_same_user(bus.owner) { Ok(()) } else { self.check_owner() }
+    }
+
+    /// Whether both are the same file.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.identity == other.identity
+    }
+
     /// Refuses a file whose owner this process does not trust: for who attaches.
     ///
     /// # Errors
@@ -227,6 +271,26 @@ pub(crate) fn read_header(
 pub(crate) fn unlink(name: &str) -> Result<(), Error> {
     shm_unlink(name::posix(name).as_str())
         .map_err(|errno| Error::from_io(name, "remove the bus", errno.into()))
+}
+
+/// The names of the segments that belong to a bus, as `unlink` takes them, sorted.
+///
+/// # Errors
+/// `Io` when the directory cannot be read.
+pub(crate) fn list_of(bus: &str) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Io { action: "list shared memory", source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(SHM_DIR).map_err(failed)? {
+        let file_name = entry.map_err(failed)?.file_name();
+        let name = file_name.to_str().and_then(|text| text.strip_prefix(PREFIX));
+        let belongs = |name: &&str| {
+            name.split_once(OF_GROUP)
+                .is_some_and(|(of, group)| of == bus && name::check_name(group).is_ok())
+        };
+        names.extend(name.filter(belongs).map(str::to_owned));
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// The names of all files that look like buses, sorted.

@@ -17,6 +17,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use nix::unistd::{Gid, Uid, getegid, getgroups};
 
+use super::segment::Rights;
 use crate::error::Error;
 
 /// Read and write permission of the group.
@@ -63,6 +64,18 @@ impl Owner {
                 "whom this user has no reason to trust; name the owner to trust it".to_owned(),
             ),
         }
+    }
+
+    /// The rights that the file has. Its group is named only where that may do what others may not: who
+    /// is not in it could not give a file to it.
+    pub(super) fn rights(self) -> Rights {
+        let (others, group) = (self.mode & 0o7, (self.mode >> 3) & 0o7);
+        Rights { mode: self.mode & 0o777, group: (group & !others != 0).then_some(self.gid) }
+    }
+
+    /// Whether both files are one user's.
+    pub(super) fn is_same_user(self, other: Self) -> bool {
+        self.uid == other.uid
     }
 
     fn is_known(self) -> bool {

@@ -59,6 +59,13 @@ impl Window {
         slot
     }
 
+    /// Passes over the next frame. An address alone is stepped on: what may be read there is for who
+    /// calls `next` to know.
+    pub(crate) fn skip(&mut self, shape: FrameShape) {
+        let stepped = self.at.as_ptr().wrapping_add(shape.stride());
+        self.at = NonNull::new(stepped).unwrap_or(self.at);
+    }
+
     /// Hands out the next `count` frames.
     ///
     /// # Safety

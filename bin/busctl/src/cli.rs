@@ -8,7 +8,9 @@ use crate::output::Color;
 use crate::torture::TortureArgs;
 use crate::verbs::about::{CompletionsArgs, ManArgs};
 use crate::verbs::create::CreateArgs;
+use crate::verbs::dlq::DlqArgs;
 use crate::verbs::doctor::DoctorArgs;
+use crate::verbs::group::GroupArgs;
 use crate::verbs::kick::KickArgs;
 use crate::verbs::list::ListArgs;
 use crate::verbs::participants::ParticipantsArgs;
@@ -71,6 +73,10 @@ pub enum Verb {
     Rm(RemoveArgs),
     /// Make a process leave a bus, and say what becomes of it
     Kick(KickArgs),
+    /// Make, list, reset and remove consumer groups: members share the work
+    Group(GroupArgs),
+    /// List, show, replay and purge a group's dead letters
+    Dlq(DlqArgs),
     /// Show what the bytes of a bus's frames mean
     Schema(SchemaArgs),
     /// Publish frames

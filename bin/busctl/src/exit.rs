@@ -54,12 +54,12 @@ impl Exit {
     pub fn from_error_code(code: &str) -> Self {
         match code {
             "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" | "too_large"
-            | "wrong_length" | "batch_size" | "bad_request" => Self::Usage,
-            "not_found" | "removed" => Self::NotFound,
+            | "wrong_length" | "batch_size" | "bad_request" | "group_unsupported" => Self::Usage,
+            "not_found" | "removed" | "no_group" => Self::NotFound,
             "daemon_unreachable" | "protocol" | "broker" | "broker_gone" => Self::Daemon,
             "permission" | "untrusted" => Self::Permission,
             "timed_out" => Self::Timeout,
-            "already_exists" | "differs" => Self::AlreadyExists,
+            "already_exists" | "differs" | "group_exists" | "group_differs" => Self::AlreadyExists,
             "incompatible" | "schema_mismatch" => Self::Incompatible,
             _ => Self::Failure,
         }
@@ -159,6 +159,8 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
         "evicted" => Some(
             "attach again to go on; `busctl stat NAME` shows the bus's rule for slow consumers",
         ),
+        "no_group" | "group_unfinished" => Some("`busctl group ls NAME` shows a bus's groups"),
+        "group_in_use" => Some("stop the members first; `busctl group ls NAME` shows them"),
         "in_use" => Some("`busctl rm -f` removes it anyway: who is attached learns of it"),
         "broker" | "broker_gone" => Some("a brokered bus lives as long as the daemon that made it"),
         "daemon_unreachable" | "protocol" => Some("--no-daemon works straight on the segments"),

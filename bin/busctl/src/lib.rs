@@ -34,8 +34,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use verbs::stat;
 use verbs::subscribe;
-use verbs::{about, create, doctor, kick, list, participants, publish, rate, remove};
-use verbs::{schedule, schema};
+use verbs::{
+    about, create, dlq, doctor, group, kick, list, participants, publish, rate, remove, schedule,
+    schema,
+};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -88,6 +90,8 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Ps(args) => participants::run(&args, context),
         Verb::Rm(args) => remove::run(args, context),
         Verb::Kick(args) => kick::run(&args, context),
+        Verb::Group(args) => group::run(&args, context),
+        Verb::Dlq(args) => dlq::run(&args, context),
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Pub(args) => publish::run(&args, context),
         Verb::Schedule(args) => schedule::run(&args, context),

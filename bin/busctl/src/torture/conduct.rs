@@ -10,13 +10,12 @@ use super::say::Said;
 use super::shape::Shape;
 use super::tally::Tally;
 use super::violation::Violation;
-use super::{audit, cast, daemons};
+use super::{audit, cast, daemons, points};
 use crate::bench::{Janitor, Litter};
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signal::Stop;
 use busway::{OnFull, Topology};
-use busway_crashable::CrashPoint;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, PipeReader};
 use std::process::ExitCode;
@@ -44,7 +43,7 @@ enum Share {
 pub fn run(args: &RunArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let seed = args.seed.unwrap_or_else(any_seed);
-    let all = CrashPoint::ALL.iter().copied();
+    let all = points::all();
     let points_only = !args.points.is_empty();
     let rules = Rules {
         seed,

@@ -182,8 +182,8 @@ fn list_points(out: &Out) -> Result<(), Failure> {
     }
     let headings = ["POINT", "REACHED BY", "ON BUSES"].map(|heading| (heading, Side::Left));
     let mut table = Table::new(headings);
-    for point in CrashPoint::ALL {
-        table.row(points::described(*point));
+    for point in points::all() {
+        table.row(points::described(point));
     }
     table.print(out)
 }

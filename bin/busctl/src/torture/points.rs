@@ -81,8 +81,27 @@ fn place(point: CrashPoint) -> Place {
         | P::SegmentWritten
         | P::SegmentNamed
         | P::SegmentUnlinked => (&[Part::Creator], Buses::All, 5),
+        // Nobody here works for a group; `tests/groups` tries these.
+        P::GroupClaimed
+        | P::GroupAckNotMade
+        | P::GroupAckMade
+        | P::GroupClaimEnded
+        | P::GroupGateNotMoved
+        | P::GroupGateMoved
+        | P::GroupLetterSent
+        | P::GroupSeatLocked
+        | P::GroupMemberSeated
+        | P::GroupNamed
+        | P::GroupNotSeated
+        | P::GroupSeated
+        | P::GroupDisbanded => (&[], Buses::Lossless, 1),
     };
     Place { parts, buses, often }
+}
+
+/// The points that workers come to.
+pub fn all() -> impl Iterator<Item = CrashPoint> {
+    CrashPoint::ALL.iter().copied().filter(|point| !place(*point).parts.is_empty())
 }
 
 /// The points that a worker of this part comes to on such a bus.

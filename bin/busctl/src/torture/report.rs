@@ -231,12 +231,12 @@ impl Outcome<'_> {
     /// The points that were asked for, with those at which nobody died.
     fn points(&self) -> BTreeMap<&'static str, PointCount> {
         let chosen = &self.args.points;
-        let asked = |point: &&CrashPoint| chosen.is_empty() || chosen.contains(point);
-        let count = |point: &CrashPoint| {
+        let asked = |point: &CrashPoint| chosen.is_empty() || chosen.contains(point);
+        let count = |point: CrashPoint| {
             let count = self.tally.points.get(point.name()).copied();
             (point.name(), count.unwrap_or_default())
         };
-        CrashPoint::ALL.iter().filter(asked).map(count).collect()
+        points::all().filter(asked).map(count).collect()
     }
 
     fn document(&self) -> Document<'_> {
@@ -293,11 +293,11 @@ pub struct PointList {
 
 /// The crash points.
 pub fn point_list() -> PointList {
-    let entry = |point: &CrashPoint| {
-        let [name, reached_by, on_buses] = points::described(*point);
+    let entry = |point: CrashPoint| {
+        let [name, reached_by, on_buses] = points::described(point);
         PointEntry { name, reached_by, on_buses }
     };
-    PointList { points: CrashPoint::ALL.iter().map(entry).collect() }
+    PointList { points: points::all().map(entry).collect() }
 }
 
 /// How many daemons run on this machine, as far as their names tell. Each adopts every bus.

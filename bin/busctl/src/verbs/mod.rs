@@ -3,6 +3,7 @@
 //! ```text
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
+//! groups             group · dlq
 //! frames             publish (input, later) · subscribe (source, render) · rate (hz, bw) · owned
 //! later              schedule
 //! the program itself about (completions, man)
@@ -10,7 +11,9 @@
 
 pub mod about;
 pub mod create;
+pub mod dlq;
 pub mod doctor;
+pub mod group;
 pub mod input;
 pub mod kick;
 pub mod later;

@@ -7,7 +7,7 @@ use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::open::open;
 use crate::process::process_name;
-use busd::api::{self, RemovedBus};
+use busd::api::{self, RemovedBus, Standing};
 use busway::Bus;
 use clap::Args;
 use serde::Serialize;
@@ -77,6 +77,9 @@ fn attached(name: &str, force: bool, context: &Context) -> Result<Vec<api::Parti
     let named: Vec<String> = alive
         .iter()
         .map(|one| {
+            if one.standing == Standing::Group {
+                return format!("group {:?}", one.name);
+            }
             let process = process_name(one.pid);
             format!("{} {:?} (pid {}, {process})", one.role, one.name, one.pid)
         })

@@ -11,6 +11,7 @@ mod demo;
 mod doctor;
 mod family;
 mod frames;
+mod group;
 mod handover;
 mod hostile;
 mod look;

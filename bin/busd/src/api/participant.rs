@@ -58,6 +58,8 @@ pub enum Standing {
     Evicted,
     /// Provably dead: its seat waits to be given back.
     Dead,
+    /// A consumer group: it is no process, and holds its seat whether or not it has members.
+    Group,
 }
 
 /// `GET /v1/participants` and `GET /v1/buses/{name}/participants`.
@@ -113,7 +115,11 @@ impl Participant {
             attached_unix_ns: participant.attached_unix_ns,
             alive: participant.alive,
             standing: Standing::of(participant),
-            process_state: ProcessState::of(participant.pid),
+            process_state: if participant.group {
+                ProcessState::Unknown
+            } else {
+                ProcessState::of(participant.pid)
+            },
             position: None,
             lag_frames: None,
             lost_frames: None,
@@ -128,6 +134,7 @@ impl Participant {
 impl Standing {
     fn of(participant: &busway::Participant) -> Self {
         match (participant.alive, participant.evicted) {
+            _ if participant.group => Self::Group,
             (false, _) => Self::Dead,
             (true, true) => Self::Evicted,
             (true, false) => Self::Attached,
@@ -141,6 +148,7 @@ impl Standing {
             Self::Attached => "attached",
             Self::Evicted => "evicted",
             Self::Dead => "dead",
+            Self::Group => "group",
         }
     }
 }

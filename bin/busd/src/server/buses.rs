@@ -14,6 +14,7 @@ use super::access::Peer;
 use super::error::ApiError;
 use super::extract::{BusName, JsonBody, QueryOf};
 use super::work::blocking;
+use crate::api::Standing;
 use crate::api::{AllowText, UnreadableBus};
 use crate::api::{Bus, BusDetail, BusList, CreateBus, Participant, ParticipantList, RemovedBus};
 use crate::segment;
@@ -190,7 +191,10 @@ fn holders(participants: &[Participant]) -> String {
     let named: Vec<String> = participants
         .iter()
         .take(NAMED_MAX)
-        .map(|p| format!("{} {:?} (process {})", p.role, p.name, p.pid))
+        .map(|p| match p.standing {
+            Standing::Group => format!("group {:?}", p.name),
+            _ => format!("{} {:?} (process {})", p.role, p.name, p.pid),
+        })
         .collect();
     let rest = participants.len().saturating_sub(NAMED_MAX);
     let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };

@@ -35,9 +35,15 @@ pub fn print(shown: &ShownBus<'_>, out: &Out) -> Result<(), Failure> {
 
 fn describe(shown: &ShownConsumer<'_>) -> String {
     let who = &shown.consumer.participant;
+    if who.standing == api::Standing::Group {
+        let members = "its members are slow, or it has none: `busctl group ls` shows them";
+        return format!("consumer seat {} group {:?}: {members}", who.seat, who.name);
+    }
     let state = match who.standing {
         api::Standing::Dead => "dead: whoever waits for it gives its seat back",
-        api::Standing::Attached | api::Standing::Evicted => who.process_state.name(),
+        api::Standing::Attached | api::Standing::Evicted | api::Standing::Group => {
+            who.process_state.name()
+        }
     };
     let asked = if who.standing == api::Standing::Evicted { ", asked to leave" } else { "" };
     format!(
