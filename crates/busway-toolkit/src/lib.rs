@@ -43,4 +43,4 @@ pub use policy::{
     Retry, WhileOpen,
 };
 pub use scale::Workers;
-pub use source::{BusSource, Event, Received, Settled, Source};
+pub use source::{BusSource, Event, GroupSource, Received, Settled, Source};

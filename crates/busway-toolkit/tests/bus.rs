@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use busway::{Bus, OnFull, Producer};
 use busway_toolkit::{
-    BusSource, Config, ConfigFormat, DeadLetter, DeadLetters, Dispatcher, Failure,
+    BusSource, Config, ConfigFormat, DeadLetter, DeadLetters, Dispatcher, Failure, GroupSource,
     LETTER_EXTRA_BYTES, Policy, Reason, Received, Report, Retry, Unhandled, Workers,
 };
 
@@ -357,4 +357,46 @@ fn bus_that_cannot_hold_dead_letters_is_refused_by_name() {
     let error = builder.build().unwrap_err().to_string();
     let need = LETTER_EXTRA_BYTES + 64;
     assert!(error.contains(&format!("{need} are needed")), "{error}");
+}
+
+#[test]
+fn members_of_a_group_share_events_and_each_is_acknowledged_once() {
+    let scratch = Scratch::new("group");
+    let dead = Scratch(format!("{}.work.dead", scratch.0));
+    let bus = Bus::options().payload_bytes(8).create(&scratch.0).unwrap();
+    let group = bus.group("work").max_attempts(2).create().unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    for number in 0..1000_u64 {
+        producer.publish_bytes(1, &number.to_le_bytes()).unwrap();
+    }
+    let seen = Arc::new(Mutex::new(BTreeMap::<u64, u32>::new()));
+    let mut dispatchers: Vec<_> = (0..2)
+        .map(|_| {
+            let seen = Arc::clone(&seen);
+            let source = GroupSource::new(&bus, &group, group.member().attach().unwrap());
+            Dispatcher::builder(source)
+                .on(1, move |_, event| {
+                    let number = u64::from_le_bytes(event.payload.try_into().unwrap());
+                    *seen.lock().unwrap().entry(number).or_default() += 1;
+                    if number % 100 == 7 { Err("not this one".into()) } else { Ok(()) }
+                })
+                .build()
+                .unwrap()
+        })
+        .collect();
+    let began = Instant::now();
+    while group.stat().unwrap().backlog > 0 {
+        for dispatcher in &mut dispatchers {
+            dispatcher.poll(Duration::from_millis(1)).unwrap();
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", group.stat());
+    }
+    drop(dispatchers);
+    let stat = group.stat().unwrap();
+    assert_eq!((stat.acknowledged, stat.dead_letters), (990, 10), "{stat:?}");
+    for (number, times) in seen.lock().unwrap().iter() {
+        assert_eq!(*times, if number % 100 == 7 { 2 } else { 1 }, "{number}");
+    }
+    assert_eq!(seen.lock().unwrap().len(), 1000);
+    drop(dead);
 }

@@ -7,7 +7,11 @@
 //! | the cursor moves | when the run has been handled or copied | as it says |
 //! | `settle` | nothing to do | `Done`: ack; anything else: nack, or its own dead letters |
 
+mod group;
+
 use std::time::Duration;
+
+pub use group::GroupSource;
 
 use busway::{Bus, Consumer, Error, Frame, FrameRef, PollError, Raw};
 use smallvec::SmallVec;
