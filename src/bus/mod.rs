@@ -153,10 +153,11 @@ impl Bus {
     ///
     /// Frames that are published can still be read by consumers that are attached; after that they
     /// get [`PollError::Removed`](crate::PollError::Removed). A file of that name that is not a
-    /// valid bus is removed as well.
+    /// valid bus is removed as well. The bus's groups go with it; their dead letters stay.
     ///
     /// # Errors
-    /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`].
+    /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`]; [`Error::Io`] when its groups cannot
+    /// be looked for. Then the bus is still there.
     pub fn remove(name: &str) -> Result<(), Error> {
         name::check_name(name)?;
         // Telling those attached takes write access to a valid segment; removing does not, so a
@@ -167,11 +168,13 @@ impl Bus {
                 Regions::map(&segment, &header, View::Recovery)
             })
             .ok();
+        // Before anything is done, since it may fail.
+        let groups = segment::list_of(name)?;
         segment::unlink(name)?;
         crash_point!(SegmentUnlinked);
-        // What is left behind by who dies here is of a bus that is gone, which the next group of the
-        // name finds out.
-        for group in segment::list_of(name).unwrap_or_default() {
+        // What is left behind by who dies here, or was made meanwhile, is of a bus that is gone, which the
+        // next group of the name finds out.
+        for group in groups {
             let _gone = segment::unlink(&group);
         }
         if let Some(regions) = regions {

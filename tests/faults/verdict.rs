@@ -38,10 +38,12 @@ fn right(operation: Operation, call: &str, what: &str) -> Right {
         ("fallocate" | "pread64" | "pwrite64" | "getrandom" | "clock_nanosleep", "EINTR")
         | (_, "half")
         | ("close" | "munmap" | "membarrier" | "futex" | "read" | "prlimit64", _) => (true, &[]),
-        // What is attached is not told; the name goes all the same.
-        ("openat" | "statx" | "pread64" | "mmap" | "madvise", _) if operation == Remove => {
-            (true, &[])
+        // What is attached is not told; the name goes all the same. Unless the groups of the bus cannot be
+        // found, which go with it.
+        ("openat" | "statx", _) if operation == Remove => {
+            (true, &["io: could not list shared memory: "])
         }
+        ("pread64" | "mmap" | "madvise", _) if operation == Remove => (true, &[]),
         ("fallocate", _) => (false, &["no_space: shared memory cannot hold bus"]),
         ("openat", _) => (names_itself(operation), open_errors(is_creation, what)),
         // A first look whether the name is taken may fail: the link decides. So may a look whether
