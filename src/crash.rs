@@ -107,6 +107,22 @@ mod armed {
         DeadFreed = "dead-freed",
         /// A consumer is marked as evicted and nobody told.
         EvictionMarked = "eviction-marked",
+        /// A table's writer has counted a new key and not inserted it.
+        KeyAskedFor = "key-asked-for",
+        /// A value's slot has who writes it and not the value.
+        ValueHalfWritten = "value-half-written",
+        /// A value's slot is written, the desk says so, and the cell is not set.
+        CellNotSet = "cell-not-set",
+        /// A cell is set and the slot that it had is nobody's.
+        CellSet = "cell-set",
+        /// A cell is set, its old slot taken, and nobody woken.
+        SlotTaken = "slot-taken",
+        /// A slot was claimed and is in no pool yet.
+        SlotClaimed = "slot-claimed",
+        /// A waiting reader's bell is rung and nobody woken.
+        BellRung = "bell-rung",
+        /// A recoverer has settled a dead writer's last write and not cleared its desk.
+        DeskSettled = "desk-settled",
         /// A new segment's file is there, empty and without a name.
         SegmentOpened = "segment-opened",
         /// A new segment is allocated and not written.

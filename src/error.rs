@@ -1,12 +1,16 @@
-//! The errors of the public API: one umbrella for what may fail slowly, two small `Copy` enums for
-//! the fast path.
+//! The errors of the public API: one umbrella for what may fail slowly, small `Copy` enums
+//! for the fast paths.
 //!
 //! Every message names the value that was wrong and what would be right. [`Error::code`] is the
 //! stable name that the daemon's JSON and the command line's exit codes are made from.
 
+mod table;
+
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+pub use table::TableError;
 
 use crate::participant::Participant;
 use crate::schema::SchemaError;
@@ -87,6 +91,15 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A segment of the other kind: a table where a bus was asked for, or a bus where a table was.
+    WrongKind {
+        /// Its name.
+        name: String,
+        /// What it is: `bus` or `table`.
+        kind: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
     /// The segment is not a valid bus.
     Corrupt {
         /// The bus.
@@ -125,6 +138,8 @@ pub enum Error {
     Publish(PublishError),
     /// Polling failed.
     Poll(PollError),
+    /// Writing to or reading from a table failed.
+    Table(TableError),
     /// A system call failed in a way that no other variant names.
     Io {
         /// What was being done.
@@ -149,6 +164,7 @@ impl Error {
             Self::Untrusted { .. } => "untrusted",
             Self::NoSpace { .. } => "no_space",
             Self::Incompatible { .. } => "incompatible",
+            Self::WrongKind { .. } => "wrong_kind",
             Self::Corrupt { .. } => "corrupt",
             Self::SchemaMismatch { .. } => "schema_mismatch",
             Self::BadSchema(_) => "bad_schema",
@@ -156,6 +172,7 @@ impl Error {
             Self::Broker { .. } => "broker",
             Self::Publish(error) => error.code(),
             Self::Poll(error) => error.code(),
+            Self::Table(error) => error.code(),
             Self::Io { .. } => "io",
         }
     }
@@ -202,6 +219,9 @@ impl fmt::Display for Error {
             Self::Incompatible { name, reason } => {
                 write!(f, "bus {name:?} is not for this build: {reason}")
             }
+            Self::WrongKind { name, kind, wanted } => {
+                write!(f, "{name:?} is a {kind}, not a {wanted}")
+            }
             Self::Corrupt { name, reason } => {
                 write!(f, "segment of bus {name:?} is not a valid bus: {reason}")
             }
@@ -226,6 +246,7 @@ impl fmt::Display for Error {
             Self::Broker { socket, reason } => write!(f, "broker {}: {reason}", socket.display()),
             Self::Publish(error) => error.fmt(f),
             Self::Poll(error) => error.fmt(f),
+            Self::Table(error) => error.fmt(f),
             Self::Io { action, source } => write!(f, "could not {action}: {source}"),
         }
     }
@@ -250,6 +271,12 @@ impl From<PublishError> for Error {
 impl From<PollError> for Error {
     fn from(error: PollError) -> Self {
         Self::Poll(error)
+    }
+}
+
+impl From<TableError> for Error {
+    fn from(error: TableError) -> Self {
+        Self::Table(error)
     }
 }
 

@@ -42,6 +42,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+mod cells;
 mod crash;
 mod fnv;
 mod lane;
@@ -85,14 +86,16 @@ mod seat;
 #[cfg(not(loom))]
 mod shm;
 #[cfg(not(loom))]
+mod table;
+#[cfg(not(loom))]
 mod tenancy;
 #[cfg(not(loom))]
 mod tie;
 
 pub use busway_derive::Frame;
-pub use error::{Error, PollError, PublishError};
+pub use error::{Error, PollError, PublishError, TableError};
 pub use frame::{Frame, Raw};
-pub use options::{FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
+pub use options::{FrameLayout, KeyKind, OnFull, Start, Timestamps, Topology, Wait};
 pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;
 pub use zerocopy;
@@ -109,6 +112,11 @@ pub use producer::{Batch, Claim, Drained, Producer, ProducerOptions, Slot};
 pub use received::{FrameRef, Frames, OwnedFrame};
 #[cfg(not(loom))]
 pub use shm::name::check_name;
+#[cfg(not(loom))]
+pub use table::{
+    Entry, Key, Marks, OwnedKey, Place, ReaderOptions, Table, TableInfo, TableOptions, TableReader,
+    TableStat, TableWriter, WriterOptions, WriterStat, is_table,
+};
 
 #[cfg(feature = "crash-points")]
 #[doc(hidden)]

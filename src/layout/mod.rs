@@ -16,13 +16,14 @@
 //!
 //! Everything is little-endian; the crate builds only for such targets. Nothing here touches
 //! memory: `header` turns bytes into checked values, `geometry` computes offsets, `words` declares
-//! the shared atomics, `entry` packs one word of the order ring.
+//! the shared atomics, `entry` packs one word of the order ring. `table` is the same for tables.
 
 pub(crate) mod entry;
 pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod header;
 pub(crate) mod state;
+pub(crate) mod table;
 pub(crate) mod words;
 
 #[cfg(target_endian = "big")]

@@ -188,8 +188,17 @@ pub(crate) fn occupant(
     role: Role,
     seat: u32,
 ) -> Option<Participant> {
-    let words = regions.seat(role, seat)?;
-    let state = state(&words);
+    occupant_of(segment, &*regions.seat(role, seat)?, role, seat)
+}
+
+/// The same of a seat by its words.
+pub(crate) fn occupant_of(
+    segment: Option<&Segment>,
+    words: &SeatWords,
+    role: Role,
+    seat: u32,
+) -> Option<Participant> {
+    let state = state(words);
     if !state.is_taken() {
         return None;
     }

@@ -15,6 +15,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonym
 
 use super::sigbus;
 use crate::layout::geometry::Region;
+use crate::layout::table::words::{DeskWords, TableWords};
 use crate::layout::words::{ControlWords, CursorWords, LaneWords, SeatWords};
 
 /// Regions up to this size have all their pages when they are mapped, so that the first lap is as fast
@@ -152,6 +153,10 @@ unsafe impl SharedWords for ControlWords {}
 unsafe impl SharedWords for SeatWords {}
 // SAFETY: as above.
 unsafe impl SharedWords for CursorWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for TableWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for DeskWords {}
 
 /// A reference to shared words that keeps their mapping alive.
 #[derive(Debug)]
