@@ -135,6 +135,24 @@ mod armed {
         SegmentUnlinked = "segment-unlinked",
     }
 
+    impl CrashPoint {
+        /// Whether it is a point of tables alone; the others are of buses, and some of both.
+        #[must_use]
+        pub const fn is_of_tables(self) -> bool {
+            matches!(
+                self,
+                Self::KeyAskedFor
+                    | Self::ValueHalfWritten
+                    | Self::CellNotSet
+                    | Self::CellSet
+                    | Self::SlotTaken
+                    | Self::SlotClaimed
+                    | Self::BellRung
+                    | Self::DeskSettled
+            )
+        }
+    }
+
     impl std::str::FromStr for CrashPoint {
         type Err = String;
 

@@ -137,7 +137,7 @@ impl Regions {
             words: Shared::at(&control, 0).ok_or_else(outside)?,
             bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
-            health: Health::of([&control, &cursors, &heads, &order].map(Arc::clone)),
+            health: Health::of(&[&control, &cursors, &heads, &order]),
             bell_control: Arc::clone(&control),
             standings: Standings::of(&control, &geometry).ok_or_else(outside)?,
             control,
@@ -305,8 +305,8 @@ pub(crate) struct Health(Vec<Arc<Mapping>>);
 
 impl Health {
     /// These.
-    pub(crate) fn of<const N: usize>(mappings: [Arc<Mapping>; N]) -> Self {
-        Self(mappings.to_vec())
+    pub(crate) fn of(mappings: &[&Arc<Mapping>]) -> Self {
+        Self(mappings.iter().copied().map(Arc::clone).collect())
     }
 
     /// These, and the slots of a lane.

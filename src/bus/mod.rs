@@ -155,17 +155,20 @@ impl Bus {
     /// valid bus is removed as well.
     ///
     /// # Errors
+    /// [`Error::WrongKind`] when the name stands for a table, which is left as it is;
     /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`].
     pub fn remove(name: &str) -> Result<(), Error> {
         name::check_name(name)?;
         // Telling those attached takes write access to a valid segment; removing does not, so a
         // damaged bus can be removed all the same.
-        let regions = Segment::open(name, View::Recovery.file())
-            .and_then(|segment| {
-                let (header, _) = segment.header()?;
-                Regions::map(&segment, &header, View::Recovery)
-            })
-            .ok();
+        let opened = Segment::open(name, View::Recovery.file()).and_then(|segment| {
+            let (header, _) = segment.header()?;
+            Regions::map(&segment, &header, View::Recovery)
+        });
+        let regions = match opened {
+            Err(error @ Error::WrongKind { .. }) => return Err(error),
+            opened => opened.ok(),
+        };
         segment::unlink(name)?;
         crash_point!(SegmentUnlinked);
         if let Some(regions) = regions {

@@ -96,7 +96,7 @@ pub(super) fn cells(
         cells: SharedArray::at(&cells, 0, cell_region.bytes / 8).ok_or_else(outside)?,
         slots: SharedArray::at(&slots, 0, slot_region.bytes / 8).ok_or_else(outside)?,
         slot_words: usize::try_from(header.geometry.slot_bytes / 8).map_err(|_| outside())?,
-        health: Health::of([control, desks, cells, slots]),
+        health: Health::of(&[&control, &desks, &cells, &slots]),
     };
     Ok(Cells { memory, plan: plan(&header.geometry).ok_or_else(outside)? })
 }

@@ -154,6 +154,16 @@ impl<T> TableReader<T> {
         cell.map_or(Ok(None), |cell| self.entry(cell))
     }
 
+    /// The same, also when the value was taken away ([`Entry::is_removed`]); `None` when the key was
+    /// never written.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn latest<'k>(&mut self, key: impl Into<Key<'k>>) -> Result<Option<Entry<'_>>, TableError> {
+        let cell = self.find(key.into())?;
+        cell.map_or(Ok(None), |cell| self.any_entry(cell))
+    }
+
     /// The latest value where its key was found before.
     ///
     /// # Errors
@@ -270,13 +280,15 @@ impl<T> TableReader<T> {
 
     #[inline]
     fn entry(&mut self, cell: u32) -> Result<Option<Entry<'_>>, TableError> {
+        Ok(self.any_entry(cell)?.filter(|entry| !entry.is_removed()))
+    }
+
+    #[inline]
+    fn any_entry(&mut self, cell: u32) -> Result<Option<Entry<'_>>, TableError> {
         let seen = self.cells.read(cell, &mut self.buffer).map_err(|fault| self.fault(fault))?;
         self.check()?;
-        Ok(seen.filter(|seen| !seen.meta.removed).map(|seen| Entry {
-            seen,
-            words: &self.buffer,
-            kind: self.info.key_kind,
-        }))
+        let (words, kind) = (&self.buffer, self.info.key_kind);
+        Ok(seen.map(|seen| Entry { seen, words, kind }))
     }
 
     #[inline]

@@ -4,6 +4,7 @@
 //! make and remove    create · remove · kick
 //! look               list · stat · participants · schema · doctor/
 //! frames             publish (input) · subscribe (source, render) · rate (hz, bw) · owned
+//! tables            table/
 //! the program itself about (completions, man)
 //! ```
 
@@ -23,3 +24,4 @@ pub mod schema;
 pub mod source;
 pub mod stat;
 pub mod subscribe;
+pub mod table;
