@@ -205,8 +205,7 @@ mutant cell-load-relaxed src/cells/mod.rs 's/(word\.load\(Ordering::)Acquire/$1R
 mutant stamp-kept $cwrite 's/slot\.stamp\.store\(0, Ordering::Release\);//' cells::model::copy
 mutant fill-fence-dropped $cwrite 's/fence\(Ordering::Release\);//' cells::model::copy
 mutant look-fence-dropped $cread 's/fence\(Ordering::Acquire\);//' cells::model::copy
-mutant look-second-stamp-dropped $cread 's/if slot\.stamp\.load\(Ordering::Acquire\) == wanted \{\s+return/if true {\n return/' cells::model::copy
-mutant look-first-stamp-dropped $cread 's/if slot\.stamp\.load\(Ordering::Acquire\) == wanted \{\s+let seen/if true {\n let seen/' cells::model::copy
+mutant look-stamp-dropped $cread 's/if slot\.stamp\.load\(Ordering::Acquire\) == wanted/if true/' cells::model::copy
 mutant stamp-taken-relaxed $cwrite 's/(stamp\.store\(0, Ordering::)Release/$1Relaxed/' cells::model::copy
 mutant insert-does-not-look-again $cwrite 's/if let Ok\(written\) = self\.attempt\(cell, CellWord::EMPTY, slot\)\? \{/let tried = self.attempt(cell, CellWord::EMPTY, slot)?;\n if tried.is_err() { return self.replace(cell, slot, expected); }\n if let Ok(written) = tried {/' cells::model::two_keys
 mutant count-of-keys-kept $cwrite 's/written\.version != 1/false/' cells::model::key_that

@@ -13,10 +13,10 @@
 //! whoever dies or stops before it has changed nothing: the previous value stands and the cell is
 //! anybody's to write. A cell that has a key keeps it for ever, so where a key was found once, it stays.
 //!
-//! A reader copies the slot that the word names, then looks whether the slot's stamp is still that of
+//! A reader copies the slot that the word names, and then looks whether the slot's stamp is still that of
 //! this version of this cell. The stamp is taken away before a slot is written to again, which is after
 //! so many more writes of who replaced it as a writer has slots. Version and cell together never come
-//! again, so a stamp that is the same before and after means a whole copy. A copy that is not whole
+//! again, so a stamp that is still there after the copy means that it is whole. A copy that is not whole
 //! means that the word has changed, and the reader begins again: only others' finished writes make it.
 //!
 //! | died or stopped | what is left | who puts it in order |

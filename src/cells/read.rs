@@ -78,17 +78,15 @@ impl<M: Memory> Cells<M> {
         for _ in 0..LOOKS_MAX {
             let slot = self.slot(word.slot())?;
             let wanted = stamp(word.version(), cell);
+            let seen = look(slot);
+            // ORDERING: acquire fence, pairs with the release fence in `Writer::fill`: if `look` saw a
+            // word of a later value, the load below sees that the stamp was taken away. A look at the
+            // stamp before is not needed: the word, loaded with acquire, says that this value was whole.
+            fence(Ordering::Acquire);
             // ORDERING: acquire, pairs with the release stores of the stamp in `Writer::fill`: who sees
             // that the slot is written anew sees in the load below that the word has changed.
             if slot.stamp.load(Ordering::Acquire) == wanted {
-                let seen = look(slot);
-                // ORDERING: acquire fence, pairs with the release fence in `Writer::fill`: if `look` saw
-                // a word of a later value, the load below sees that the stamp was taken away. Acquire
-                // for that load as above.
-                fence(Ordering::Acquire);
-                if slot.stamp.load(Ordering::Acquire) == wanted {
-                    return Ok((word, seen));
-                }
+                return Ok((word, seen));
             }
             let now = self.load(cell)?;
             // A slot in a cell is not written to: the word has changed, or somebody is not honest.

@@ -180,6 +180,20 @@ impl<T> TableWriter<T> {
         self.write(Aim::Key(key.into()), Some(value), Some(expected))
     }
 
+    /// The same where the key was found before.
+    ///
+    /// # Errors
+    /// As [`compare_and_set_bytes`](Self::compare_and_set_bytes).
+    #[inline]
+    pub fn compare_and_set_bytes_at(
+        &mut self,
+        place: Place,
+        expected: u64,
+        value: &[u8],
+    ) -> Result<u64, TableError> {
+        self.write(Aim::Place(place), Some(value), Some(expected))
+    }
+
     /// Takes a key's value away: who reads finds none. The key keeps its cell and goes on counting
     /// versions, of which this is one. Returns it; 0 when the key was never written.
     ///

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `bench` | how many messages a second; how late, when they are sent at a fixed rate |
 //! | `bench rtt` | how long a message and its echo take |
+//! | `bench table` | how many messages through a table's cells, beside a mutex for each |
 //! | `bench limit` | what the machine itself allows, with no bus in between |
 //!
 //! The parent (`throughput`, `rtt`, `limit`) creates the bus, starts workers (`crew`, `plan`,
@@ -20,6 +21,7 @@ mod pace;
 mod pattern;
 mod plan;
 mod rtt;
+mod table;
 mod throughput;
 mod ticks;
 mod worker;
@@ -58,6 +60,8 @@ enum BenchVerb {
     Rtt(rtt::RttArgs),
     /// Measure what the machine itself allows: a bare cache line, a bare ring
     Limit(limit::LimitArgs),
+    /// Measure a table: messages written to keys and read, beside an array of mutexes
+    Table(table::TableArgs),
     /// A process of a measurement
     #[command(hide = true)]
     Worker {
@@ -91,6 +95,7 @@ pub fn run(args: BenchArgs, out: &Out) -> Result<ExitCode, Failure> {
         None => throughput::run(&args.throughput, out),
         Some(BenchVerb::Rtt(args)) => rtt::run(&args, out),
         Some(BenchVerb::Limit(args)) => limit::run(&args, out),
+        Some(BenchVerb::Table(args)) => table::run(&args, out),
         Some(BenchVerb::Worker { plan }) => Ok(plan::run(&plan)),
         Some(BenchVerb::Janitor) => Ok(janitor::run()),
     }

@@ -3,6 +3,7 @@
 use super::crew::Crew;
 use super::limit;
 use super::rtt;
+use super::table;
 use super::throughput;
 use super::worker::{self, Identity, Station};
 use crate::exit::Failure;
@@ -28,6 +29,8 @@ pub enum Task {
     RttCall(rtt::RttTask),
     /// Echoes.
     RttAnswer(rtt::RttTask),
+    /// Writes to a table, or reads it.
+    Table(table::TableTask),
     /// Does without a bus.
     Limit {
         /// The number of the inherited descriptor.
@@ -55,6 +58,7 @@ pub fn run(plan: &str) -> ExitCode {
             Task::Consume(task) => throughput::consume(&mut station, task),
             Task::RttCall(task) => rtt::call(&mut station, task),
             Task::RttAnswer(task) => rtt::answer(&mut station, task),
+            Task::Table(task) => table::work(&mut station, task),
             Task::Limit { board, part } => limit::work(&mut station, *board, part),
         }
     })

@@ -19,4 +19,5 @@ mod remove;
 mod sandbox;
 mod slow;
 mod streams;
+mod table;
 mod torture;
