@@ -234,10 +234,10 @@ fn act(name: &str, task: &str) -> Result<(), crashable::Error> {
         // Its own key: nobody changes it, so it sleeps, first at the key's bell and then at all's.
         let seen = reader.version(2)?;
         reader.wait(2, seen, Some(Duration::from_millis(5)))?;
-        std::thread::scope(|scope| {
-            let sleeper = scope.spawn(|| {
+        std::thread::scope(|scope| -> Result<(), crashable::Error> {
+            let sleeper = scope.spawn(|| -> Result<u64, crashable::Error> {
                 let mut reader = table.reader().wait(crashable::Wait::Parking).attach()?;
-                reader.wait(2, seen, Some(Duration::from_millis(200)))
+                Ok(reader.wait(2, seen, Some(Duration::from_millis(200)))?)
             });
             // Until the sleeper has slept once, or is awake again.
             while !sleeper.is_finished() {

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::Barrier;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use work::{Done, End, Mode, StoreKind};
+use work::{Done, End, Mode, Store, StoreKind};
 
 /// Keys, writers, readers.
 const GRID: [(usize, usize, usize); 5] =
@@ -216,16 +216,17 @@ fn make_table(name: &str, keys: usize, writers: usize) -> Result<Table, Failure>
 
 fn run_threads(tasks: &[TableTask]) -> Result<Vec<Done>, Failure> {
     let barrier = Barrier::new(tasks.len());
+    let barrier = &barrier;
+    // All are attached before any begins: one that could not would have the others wait for ever.
+    let stores = tasks.iter().map(Store::open).collect::<Result<Vec<_>, _>>()?;
     std::thread::scope(|scope| {
-        let start = |task| {
-            let barrier = &barrier;
-            scope.spawn(move || {
-                let end = End::open(task);
+        let mut threads = Vec::new();
+        for (task, store) in tasks.iter().zip(stores) {
+            threads.push(scope.spawn(move || {
                 barrier.wait();
-                end?.run()
-            })
-        };
-        let threads: Vec<_> = tasks.iter().map(start).collect();
+                End::new(task, store)?.run()
+            }));
+        }
         let joined = threads.into_iter().map(|thread| {
             thread.join().unwrap_or_else(|_| Err(Failure::failed("an end panicked")))
         });
@@ -265,8 +266,8 @@ fn account(tasks: &[TableTask], done: &[Done], messages: u64) -> Result<Run, Fai
         return Err(Failure::new(
             Exit::Loss,
             format!(
-                "{messages} messages: {written} written, {read} read; the sums differ or match: \
-                     {} and {}",
+                "of {messages} messages {written} were written and {read} read; their numbers \
+                 add up to {} and {}",
                 sum(true),
                 sum(false)
             ),

@@ -68,12 +68,28 @@ pub struct Done {
 
 /// The process of one end.
 pub fn work(station: &mut Station, task: &TableTask) -> Result<(), Failure> {
-    let mut end = End::open(task)?;
+    let mut end = End::new(task, Store::open(task)?)?;
     station.report(&true)?;
     while station.next_order::<bool>()?.is_some() {
         station.report(&end.run()?)?;
     }
     Ok(())
+}
+
+impl Store {
+    /// Attaches.
+    pub fn open(task: &TableTask) -> Result<Self, Failure> {
+        if task.store == StoreKind::Mutex {
+            return Ok(Self::Mutex);
+        }
+        let table = Table::open(&task.table)?;
+        let reader = table.reader().attach()?;
+        let places = (0..task.keys as u64)
+            .map(|key| reader.place(key)?.ok_or(TableError::Corrupt))
+            .collect::<Result<_, _>>()?;
+        let writer = task.writes.then(|| table.writer().attach()).transpose()?;
+        Ok(Self::Table { writer, reader, places })
+    }
 }
 
 /// One end, attached.
@@ -83,26 +99,15 @@ pub struct End<'a> {
     store: Store,
 }
 
-enum Store {
+/// What an end works on.
+pub enum Store {
     Table { writer: Option<TableWriter>, reader: TableReader, places: Vec<Place> },
     Mutex,
 }
 
 impl<'a> End<'a> {
-    /// Attaches.
-    pub fn open(task: &'a TableTask) -> Result<Self, Failure> {
-        let store = match task.store {
-            StoreKind::Mutex => Store::Mutex,
-            StoreKind::Table => {
-                let table = Table::open(&task.table)?;
-                let reader = table.reader().attach()?;
-                let places = (0..task.keys as u64)
-                    .map(|key| reader.place(key)?.ok_or(TableError::Corrupt))
-                    .collect::<Result<_, _>>()?;
-                let writer = task.writes.then(|| table.writer().attach()).transpose()?;
-                Store::Table { writer, reader, places }
-            }
-        };
+    /// An end with what it works on.
+    pub fn new(task: &'a TableTask, store: Store) -> Result<Self, Failure> {
         Ok(Self { task, board: Mapping::open(task.board)?, store })
     }
 
@@ -110,9 +115,10 @@ impl<'a> End<'a> {
     pub fn run(&mut self) -> Result<Done, Failure> {
         let mut done = Done { start_ns: monotonic_ns(), ..Done::default() };
         if self.task.writes {
-            self.write_all(&mut done)?;
+            let written = self.write_all(&mut done);
             // ORDERING: release, pairs with the acquire in `read_all`: all it wrote comes before.
             self.board.done.0.fetch_add(1, Ordering::Release);
+            written?;
         } else {
             self.read_all(&mut done)?;
         }
