@@ -10,7 +10,7 @@ use crate::sync::{Ordering, fence};
 
 /// Looks at one cell before it is given up. Each that fails saw a writer finish several writes to it
 /// within one copy, which no schedule does so often in a row.
-const LOOKS_MAX: u32 = 100_000;
+const LOOKS_MAX: u32 = 10_000;
 
 /// Where a key is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

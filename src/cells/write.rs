@@ -16,6 +16,10 @@ use crate::sync::{Ordering, fence};
 /// Tries at one cell before it is given up; each that fails lost to another writer's success.
 const TRIES_MAX: u32 = 1_000_000;
 
+/// Searches for a new key's cell before it is given up; each that fails lost the very cell that it ended
+/// at to another key, inserted at that moment.
+const ROUNDS_MAX: u32 = 1_000;
+
 /// One attached writer: the only user of its desk and of the slots in its pool.
 #[derive(Debug)]
 pub(crate) struct Writer<M> {
@@ -145,8 +149,7 @@ impl<M: Memory> Writer<M> {
         slot: u32,
         expected: Option<u64>,
     ) -> Result<Written, Fault> {
-        // Each round that goes on lost a cell to another key: there are only so many.
-        for _ in 0..=self.cells.plan.cells {
+        for _ in 0..ROUNDS_MAX {
             match self.cells.find(&entry.key)? {
                 // Somebody else inserted it meanwhile.
                 Found::At(cell, _) => return self.replace(cell, slot, expected),

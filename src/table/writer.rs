@@ -355,6 +355,10 @@ impl<T> TableWriter<T> {
 
     #[cold]
     fn fault(&self, fault: Fault) -> TableError {
+        // What reads as nonsense because it was cut off is not somebody's store.
+        if let Err(error) = self.check() {
+            return error;
+        }
         if fault == Fault::Corrupt {
             self.inner.cells.memory.note_corruption();
         }

@@ -8,7 +8,8 @@
 //! | a writer that dies or stops locks no key | the bystander's own write fails |
 //! | nothing leaks | at the end not every key that there is room for can be written |
 //!
-//! Which points a writer comes to, and when it is killed, is drawn from the seed. Workers use `busway_crashable`; the bystander, which is the conductor, uses `busway`.
+//! Which points a writer comes to, and when it is killed, is drawn from the seed. Workers use
+//! `busway_crashable`; the bystander, which is the conductor, uses `busway`.
 
 use super::random::Random;
 use crate::bench::{Janitor, Litter};
