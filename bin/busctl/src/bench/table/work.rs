@@ -88,7 +88,7 @@ impl Store {
             .map(|key| reader.place(key)?.ok_or(TableError::Corrupt))
             .collect::<Result<_, _>>()?;
         let writer = task.writes.then(|| table.writer().attach()).transpose()?;
-        Ok(Self::Table { writer, reader, places })
+        Ok(Self::Table(Box::new(TableStore { writer, reader, places })))
     }
 }
 
@@ -101,8 +101,15 @@ pub struct End<'a> {
 
 /// What an end works on.
 pub enum Store {
-    Table { writer: Option<TableWriter>, reader: TableReader, places: Vec<Place> },
+    Table(Box<TableStore>),
     Mutex,
+}
+
+/// A table, attached to.
+pub struct TableStore {
+    writer: Option<TableWriter>,
+    reader: TableReader,
+    places: Vec<Place>,
 }
 
 impl<'a> End<'a> {
@@ -149,8 +156,11 @@ impl<'a> End<'a> {
             let stamp = if number.is_multiple_of(STAMPED) { monotonic_ns() } else { 0 };
             [number, stamp]
         };
-        let Store::Table { writer: Some(writer), reader, places } = &mut self.store else {
+        let Store::Table(table) = &mut self.store else {
             return Ok(self.board.cells[key].put(once, make));
+        };
+        let TableStore { writer: Some(writer), reader, places } = &mut **table else {
+            return Err(Failure::failed("a reader was asked to write"));
         };
         let place = places[key];
         if !once {
@@ -206,11 +216,12 @@ impl<'a> End<'a> {
     /// The message of a key: where each is read once, if this end is the one to have read it.
     fn get(&mut self, key: usize, seen: u64) -> Result<Option<(u64, [u64; 2])>, Failure> {
         let once = self.task.mode == Mode::Once;
-        let Store::Table { reader, places, .. } = &mut self.store else {
+        let Store::Table(table) = &mut self.store else {
             return Ok(self.board.cells[key]
                 .get(once)
                 .filter(|(version, _)| once || *version > seen));
         };
+        let TableStore { reader, places, .. } = &mut **table;
         let version = reader.version_at(places[key])?;
         // The first version is the parent's and no message.
         // ORDERING: relaxed; the CAS below decides.
