@@ -210,6 +210,7 @@ impl<M: Memory> Writer<M> {
             let mut last = [0; 8];
             last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
             if let Some(to) = slot.value.get(chunks.len()) {
+                // ORDERING: relaxed; as above.
                 to.store(u64::from_le_bytes(last), Ordering::Relaxed);
             }
         }

@@ -103,7 +103,7 @@ fn writers_killed_at_random_tear_lock_and_leak_nothing() {
 #[test]
 fn dead_writers_seat_and_slots_go_to_the_next() {
     let name = Name::new("dead");
-    let table = Table::options().keys(8).value_bytes(32).writers(1).create(&name).unwrap();
+    let table = Table::options().keys(64).value_bytes(32).writers(1).create(&name).unwrap();
     for seed in 0..5 {
         let writer = start(&name, seed);
         let mut reader = table.reader().attach().unwrap();
