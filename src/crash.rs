@@ -107,6 +107,22 @@ mod armed {
         DeadFreed = "dead-freed",
         /// A consumer is marked as evicted and nobody told.
         EvictionMarked = "eviction-marked",
+        /// A table's writer has counted a new key and not inserted it.
+        KeyAskedFor = "key-asked-for",
+        /// A value's slot has who writes it and not the value.
+        ValueHalfWritten = "value-half-written",
+        /// A value's slot is written, the desk says so, and the cell is not set.
+        CellNotSet = "cell-not-set",
+        /// A cell is set and the slot that it had is nobody's.
+        CellSet = "cell-set",
+        /// A cell is set, its old slot taken, and nobody woken.
+        SlotTaken = "slot-taken",
+        /// A slot was claimed and is in no pool yet.
+        SlotClaimed = "slot-claimed",
+        /// A waiting reader's bell is rung and nobody woken.
+        BellRung = "bell-rung",
+        /// A recoverer has settled a dead writer's last write and not cleared its desk.
+        DeskSettled = "desk-settled",
         /// A new segment's file is there, empty and without a name.
         SegmentOpened = "segment-opened",
         /// A new segment is allocated and not written.
@@ -143,6 +159,24 @@ mod armed {
         GroupSeated = "group-seated",
         /// A group that is being removed holds up nobody and has its name.
         GroupDisbanded = "group-disbanded",
+    }
+
+    impl CrashPoint {
+        /// Whether it is a point of tables alone; the others are of buses, and some of both.
+        #[must_use]
+        pub const fn is_of_tables(self) -> bool {
+            matches!(
+                self,
+                Self::KeyAskedFor
+                    | Self::ValueHalfWritten
+                    | Self::CellNotSet
+                    | Self::CellSet
+                    | Self::SlotTaken
+                    | Self::SlotClaimed
+                    | Self::BellRung
+                    | Self::DeskSettled
+            )
+        }
     }
 
     impl std::str::FromStr for CrashPoint {

@@ -1,16 +1,18 @@
-//! The errors of the public API: one umbrella for what may fail slowly, two small `Copy` enums for
-//! the fast path.
+//! The errors of the public API: one umbrella for what may fail slowly, small `Copy` enums
+//! for the fast paths.
 //!
 //! Every message names the value that was wrong and what would be right. [`Error::code`] is the
 //! stable name that the daemon's JSON and the command line's exit codes are made from.
 
 mod group;
+mod table;
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 pub use group::{AckError, GroupFault};
+pub use table::TableError;
 
 use crate::participant::Participant;
 use crate::schema::SchemaError;
@@ -91,6 +93,15 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A segment of the other kind: a table where a bus was asked for, or a bus where a table was.
+    WrongKind {
+        /// Its name.
+        name: String,
+        /// What it is: `bus` or `table`.
+        kind: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
     /// The segment is not a valid bus.
     Corrupt {
         /// The bus.
@@ -140,6 +151,8 @@ pub enum Error {
     Publish(PublishError),
     /// Polling failed.
     Poll(PollError),
+    /// Writing to or reading from a table failed.
+    Table(TableError),
     /// A system call failed in a way that no other variant names.
     Io {
         /// What was being done.
@@ -164,6 +177,7 @@ impl Error {
             Self::Untrusted { .. } => "untrusted",
             Self::NoSpace { .. } => "no_space",
             Self::Incompatible { .. } => "incompatible",
+            Self::WrongKind { .. } => "wrong_kind",
             Self::Corrupt { .. } => "corrupt",
             Self::SchemaMismatch { .. } => "schema_mismatch",
             Self::BadSchema(_) => "bad_schema",
@@ -173,6 +187,7 @@ impl Error {
             Self::Ack(error) => error.code(),
             Self::Publish(error) => error.code(),
             Self::Poll(error) => error.code(),
+            Self::Table(error) => error.code(),
             Self::Io { .. } => "io",
         }
     }
@@ -219,6 +234,9 @@ impl fmt::Display for Error {
             Self::Incompatible { name, reason } => {
                 write!(f, "bus {name:?} is not for this build: {reason}")
             }
+            Self::WrongKind { name, kind, wanted } => {
+                write!(f, "{name:?} is a {kind}, not a {wanted}")
+            }
             Self::Corrupt { name, reason } => {
                 write!(f, "segment of bus {name:?} is not a valid bus: {reason}")
             }
@@ -251,6 +269,7 @@ impl fmt::Display for Error {
             Self::Ack(error) => error.fmt(f),
             Self::Publish(error) => error.fmt(f),
             Self::Poll(error) => error.fmt(f),
+            Self::Table(error) => error.fmt(f),
             Self::Io { action, source } => write!(f, "could not {action}: {source}"),
         }
     }
@@ -275,6 +294,12 @@ impl From<PublishError> for Error {
 impl From<PollError> for Error {
     fn from(error: PollError) -> Self {
         Self::Poll(error)
+    }
+}
+
+impl From<TableError> for Error {
+    fn from(error: TableError) -> Self {
+        Self::Table(error)
     }
 }
 

@@ -43,6 +43,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+mod cells;
 mod claims;
 mod crash;
 mod fnv;
@@ -93,6 +94,8 @@ mod seat;
 #[cfg(not(loom))]
 mod shm;
 #[cfg(not(loom))]
+mod table;
+#[cfg(not(loom))]
 mod tenancy;
 #[cfg(not(loom))]
 mod tie;
@@ -106,10 +109,10 @@ mod waiter;
 mod waits;
 
 pub use busway_derive::Frame;
-pub use error::{AckError, Error, GroupFault, PollError, PublishError};
+pub use error::{AckError, Error, GroupFault, PollError, PublishError, TableError};
 pub use frame::{Frame, Raw};
 pub use lane::kept::TenancyEnd;
-pub use options::{Delivery, FrameLayout, OnFull, Start, Timestamps, Topology, Wait};
+pub use options::{Delivery, FrameLayout, KeyKind, OnFull, Start, Timestamps, Topology, Wait};
 pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;
 pub use zerocopy;
@@ -138,6 +141,11 @@ pub use request::{
 };
 #[cfg(not(loom))]
 pub use shm::name::check_name;
+#[cfg(not(loom))]
+pub use table::{
+    Entry, Key, Marks, OwnedKey, Place, ReaderOptions, Table, TableInfo, TableOptions, TableReader,
+    TableStat, TableWriter, WriterOptions, WriterStat, is_table,
+};
 #[cfg(not(loom))]
 pub use transaction::{CommitError, Deduplicator, KeyedTransaction};
 #[cfg(not(loom))]

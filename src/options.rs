@@ -109,6 +109,16 @@ choice! {
 }
 
 choice! {
+    /// What the keys of a table are.
+    KeyKind ("kind of keys") {
+        /// Numbers. The default.
+        U64 = 1, "u64";
+        /// Texts of 1 to 32 bytes.
+        Text = 2, "text";
+    }
+}
+
+choice! {
     /// How an attached end waits when there is nothing to do.
     Wait ("wait strategy") {
         /// Spins, then yields, then parks: low latency under load, no processor time when idle.

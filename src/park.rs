@@ -28,7 +28,7 @@ use crate::sync::{AtomicU32, AtomicU64, barrier, futex};
 /// also where each is an interrupt of the other cores (`barrier::heavy`).
 pub(crate) const PARK: Duration = Duration::from_millis(50);
 /// The same where the kernel refuses the heavy barrier and a wake may be missed.
-const PARK_UNSURE: Duration = Duration::from_millis(1);
+pub(crate) const PARK_UNSURE: Duration = Duration::from_millis(1);
 /// Steps of spinning before the strategies that do more than spin go on to the next thing: some 20 us.
 const SPINS: u32 = 1024;
 /// How often a wait that only spins looks at the clock, in steps.

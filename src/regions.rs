@@ -137,7 +137,7 @@ impl Regions {
             words: Shared::at(&control, 0).ok_or_else(outside)?,
             bells: Shared::at(&control, 0).ok_or_else(outside)?,
             cursors: Cursors::of(&cursors, &geometry).ok_or_else(outside)?,
-            health: Health([&control, &cursors, &heads, &order].map(Arc::clone).to_vec()),
+            health: Health::of(&[&control, &cursors, &heads, &order]),
             bell_control: Arc::clone(&control),
             standings: Standings::of(&control, &geometry).ok_or_else(outside)?,
             control,
@@ -309,6 +309,11 @@ impl Regions {
 pub(crate) struct Health(Vec<Arc<Mapping>>);
 
 impl Health {
+    /// These.
+    pub(crate) fn of(mappings: &[&Arc<Mapping>]) -> Self {
+        Self(mappings.iter().copied().map(Arc::clone).collect())
+    }
+
     /// These, and the slots of a lane.
     pub(crate) fn and(mut self, data: &LaneData) -> Self {
         let mapping = data.slots.mapping();

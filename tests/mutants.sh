@@ -3,7 +3,7 @@
 #
 #   tests/mutants.sh [NAME...]      all, or those named
 #
-# Works on a copy of the protocol's floors (lane, order and what they stand on) in a temporary
+# Works on a copy of the protocol's floors (lane, order, cells and what they stand on) in a temporary
 # directory, as a crate of their own that builds in seconds. A mutant is *caught* when its model
 # fails, *missed* when it passes; one that does not apply any more is an error. `docs/models.md`
 # explains each.
@@ -19,14 +19,15 @@ flock -n 9 || { echo "mutants.sh runs already in $CARGO_TARGET_DIR" >&2; exit 1;
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 trap 'exit 130' INT TERM
-mkdir -p "$copy/src/layout"
-cp -R "$tree/src/lane" "$tree/src/claims" "$tree/src/order" "$tree/src/sync" "$copy/src"
+mkdir -p "$copy/src/layout/table"
+cp -R "$tree/src/lane" "$tree/src/claims" "$tree/src/order" "$tree/src/cells" "$tree/src/sync" "$copy/src"
 mkdir -p "$copy/src/waiter"
 cp -R "$tree/src/waiter/post.rs" "$tree/src/waiter/post" "$copy/src/waiter"
 cp "$tree/src/crash.rs" "$copy/src"
 cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$tree/src/layout/state.rs" \
     "$tree/src/layout/claim.rs" \
     "$copy/src/layout"
+cp "$tree/src/layout/table/words.rs" "$copy/src/layout/table"
 cp "$tree/Cargo.lock" "$copy"
 cat >"$copy/Cargo.toml" <<'END'
 [package]
@@ -43,6 +44,7 @@ debug = "line-tables-only"
 END
 cat >"$copy/src/lib.rs" <<'END'
 #![allow(dead_code, unused)]
+mod cells;
 mod claims;
 mod crash;
 mod lane;
@@ -50,6 +52,9 @@ mod layout {
     pub(crate) mod claim;
     pub(crate) mod entry;
     pub(crate) mod state;
+    pub(crate) mod table {
+        pub(crate) mod words;
+    }
     pub(crate) mod words;
 }
 mod order;
@@ -222,5 +227,40 @@ mutant claim-head-relaxed $claims 's/(let head = head\.load\(Ordering::)Acquire/
 mutant gate-past-claims $claims 's/self\.word\(position\)\) != Stand::Done/self.word(position)) == Stand::Fresh/' claims::model::gate_is
 mutant claim-copy-unchecked $claims 's/load\(Ordering::Relaxed\) == claim\.word\(\)/load(Ordering::Relaxed) != 0/' claims::model::gate_and
 mutant claim-copy-unfenced $claims 's/fence\(Ordering::Acquire\);//' claims::model::gate_and
+# Cells: reading and writing.
+cread=src/cells/read.rs cwrite=src/cells/write.rs cclaim=src/cells/claim.rs
+crecover=src/cells/recover.rs cbell=src/cells/bell.rs cmodel=src/cells/model.rs
+mutant cell-cas-relaxed $cwrite 's/Ordering::AcqRel,\s+Ordering::Acquire/Ordering::Relaxed, Ordering::Relaxed/' cells::model::copy
+mutant cell-cas-is-a-store $cwrite 's/word\s*\.compare_exchange\(.*?\);\n/{ word.store(new.word(), Ordering::Release); Ok::<u64, u64>(0) };\n/s' cells::model::two_writers
+mutant cell-load-relaxed src/cells/mod.rs 's/(word\.load\(Ordering::)Acquire/$1Relaxed/' cells::model::copy
+mutant stamp-kept $cwrite 's/slot\.stamp\.store\(0, Ordering::Release\);//' cells::model::copy
+mutant fill-fence-dropped $cwrite 's/fence\(Ordering::Release\);//' cells::model::copy
+mutant look-fence-dropped $cread 's/fence\(Ordering::Acquire\);//' cells::model::copy
+mutant look-stamp-dropped $cread 's/if slot\.stamp\.load\(Ordering::Acquire\) == wanted/if true/' cells::model::copy
+mutant stamp-taken-relaxed $cwrite 's/(stamp\.store\(0, Ordering::)Release/$1Relaxed/' cells::model::copy
+mutant insert-does-not-look-again $cwrite 's/if let Ok\(written\) = self\.attempt\(cell, CellWord::EMPTY, slot\)\? \{/let tried = self.attempt(cell, CellWord::EMPTY, slot)?;\n if tried.is_err() { return self.replace(cell, slot, expected); }\n if let Ok(written) = tried {/' cells::model::two_keys
+mutant count-of-keys-kept $cwrite 's/written\.version != 1/false/' cells::model::key_that
+
+# Cells: whose a slot is.
+mutant owner-not-taken $cwrite 's/slot\.owner\.store\(self\.me, Ordering::Release\);//' cells::model
+mutant desk-says-nothing $cwrite 's/desk\.at\.store\(u64::from\(cell\) \+ 1, Ordering::Release\);//' cells::model::writer_that
+mutant desk-stays-while-it-changes $cwrite 's/desk\.at\.store\(0, Ordering::Release\);//' cells::model
+mutant desk-after-the-cell $cwrite 's/declare\(&desk, cell, old, new\);//; s/crash_point!\(CellSet\);/declare(&desk, cell, old, new);/' cells::model::writer_that
+mutant settle-always $crecover 's/&& self\.was_made\(cell, new, dead\)\?//' cells::model::writer_that
+mutant settle-never $crecover 's/self\.slot\(old\.slot\(\)\)\?\.owner\.store\(dead, Ordering::Release\);//' cells::model
+mutant settle-asks-no-desk $crecover 's/if desk\.replaces\.load\(Ordering::Acquire\) == published \{/if false {/' cells::model::writer_that
+mutant settle-asks-no-owner $crecover 's/Ok\(self\.slot\(new\.slot\(\)\)\?\.owner\.load\(Ordering::Acquire\) != dead\)/Ok(false)/' cells::model
+mutant settle-clears-first $crecover 's/(crash_point!\(DeskSettled\);\s+)clear\(&desk\);//; s/(let desk = self\.memory\.desk\(seat\)\.ok_or\(Fault::Corrupt\)\?;\n)(.*?let new = [^\n]*\n)/$1$2        clear(&desk);\n/s' cells::model::recoverer
+mutant claim-asks-no-desk $cclaim 's/note\(CellWord::from_word\(desk\.old\.load\(Ordering::Acquire\)\)\);//' cells::model::slots_of
+mutant claim-asks-no-cell $cclaim 's/note\(self\.cells\.load\(cell\)\?\);//' cells::model
+mutant claim-desks-before-cells $cclaim 's/(        for cell in 0\.\.self\.cells\.plan\.cells \{\n.*?\n        \}\n)(        for seat .*?\n        \}\n)/$2$1/s' cells::model::slots_of
+mutant claim-by-store $cclaim 's/(owner == 0 \|\| is_gone\(owner\)\)\s+&& )words\s+\.owner\s+\.compare_exchange\(owner, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/$1\{ words.owner.store(self.me, Ordering::Relaxed); true \}/' cells::model::slots_of
+mutant free-by-store $cclaim 's/&& words\s+\.owner\s+\.compare_exchange\(0, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/&& \{ words.owner.store(self.me, Ordering::Relaxed); true \}/' cells::model
+
+# Cells: waiting.
+mutant watcher-fence-dropped $cmodel 's/(let rung = bell\.listen\(\);.*?)fence\(Ordering::SeqCst\);/$1/s' cells::model::watcher
+mutant setter-fence-dropped $cmodel 's/(set\(writer, KEY, 2\);\s+)fence\(Ordering::SeqCst\);/$1/' cells::model::watcher
+mutant listen-before-doorbell $cbell 's/(\n +let rung = .*?;)(.*?)(\n +self\.waits\.fetch_or.*?;)/$3$1$2/s' cells::model::watcher
+mutant ring-takes-back-last $cbell 's/(\n +self\.waits\.fetch_and.*?;)(.*?)(\n +self\.doorbell\.fetch_add.*?;)/$3$2$1/s' cells::model::watcher
 
 exit "$failed"

@@ -50,6 +50,10 @@ pub const WAYS: &[Way] = &[
     Way { name: "ping", run: |count| ping(&lanes(1), count) },
     Way { name: "ping-of-8", run: |count| ping(&lanes(8), count) },
     Way { name: "claimed-and-acknowledged", run: claim_and_acknowledge },
+    Way { name: "table-set", run: table_set },
+    Way { name: "table-set-at", run: table_set_at },
+    Way { name: "table-get", run: table_get },
+    Way { name: "table-get-at", run: table_get_at },
     Way { name: "empty", run: |count| empty(1, count) },
     Way { name: "empty-of-64", run: |count| empty(64, count) },
     Way { name: "empty-of-256", run: |count| empty(256, count) },
@@ -97,6 +101,63 @@ impl Drop for Scratch {
         if let Err(error) = Bus::remove(&self.name) {
             eprintln!("{error}");
         }
+    }
+}
+
+/// A table of one key with one writer and one reader; removed at the end.
+struct ScratchTable {
+    writer: busway::TableWriter,
+    reader: busway::TableReader,
+    place: busway::Place,
+    name: String,
+}
+
+impl ScratchTable {
+    fn new() -> Self {
+        let name = format!("counted-table-{}", std::process::id());
+        let options = busway::Table::options().keys(64).value_bytes(16).timestamps(false);
+        let table = options.create(&name).expect("shared memory for a small table");
+        let mut writer = table.writer().attach().expect("a free seat");
+        let reader = table.reader().attach().expect("a reader");
+        writer.set_bytes(7, &[7; 16]).expect("room");
+        let place = reader.place(7).expect("a key").expect("it was written");
+        Self { writer, reader, place, name }
+    }
+}
+
+impl Drop for ScratchTable {
+    fn drop(&mut self) {
+        if let Err(error) = busway::Table::remove(&self.name) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn table_set(count: u64) {
+    let mut table = ScratchTable::new();
+    for number in 0..count {
+        table.writer.set_bytes(7, black_box(&[number as u8; 16])).expect("room");
+    }
+}
+
+fn table_set_at(count: u64) {
+    let mut table = ScratchTable::new();
+    for number in 0..count {
+        table.writer.set_bytes_at(table.place, black_box(&[number as u8; 16])).expect("room");
+    }
+}
+
+fn table_get(count: u64) {
+    let mut table = ScratchTable::new();
+    for _ in 0..count {
+        black_box(table.reader.get(7).expect("a key").expect("a value").bytes());
+    }
+}
+
+fn table_get_at(count: u64) {
+    let mut table = ScratchTable::new();
+    for _ in 0..count {
+        black_box(table.reader.get_at(table.place).expect("a place").expect("a value").bytes());
     }
 }
 

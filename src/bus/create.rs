@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use std::time::Duration;
 
 use nix::unistd::Uid;
+use zerocopy::IntoBytes;
 
 use super::Bus;
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 use crate::order::writer::PATIENCE_NS;
 use crate::schema::Schema;
 use crate::shm::name;
-use crate::shm::segment::{Rights, Segment, Words};
+use crate::shm::segment::{Image, Rights, Segment, Words};
 use crate::sync::clock;
 
 /// Payload bytes of a frame unless asked otherwise: with its header, one cache line.
@@ -27,9 +28,9 @@ const CAPACITY_FRAMES: u64 = 4096;
 const LANES: u32 = 8;
 const CONSUMERS: u32 = 8;
 /// Who may use a bus unless asked otherwise: its owner.
-const MODE: u32 = 0o600;
+pub(crate) const MODE: u32 = 0o600;
 /// A bus's size at most unless asked otherwise: a slip in one number should not fill the host.
-const SIZE_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const SIZE_BYTES_MAX: u64 = 1 << 30;
 
 /// The options of a bus that is to be created.
 ///
@@ -235,20 +236,22 @@ impl BusOptions {
     /// with `if_not_exists`, [`Error::NoSpace`], [`Error::Permission`], [`Error::BadSchema`].
     pub fn create(&self, name: &str) -> Result<Bus, Error> {
         name::check_name(name)?;
-        if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 {
-            return Err(Error::BadOption {
-                option: "mode",
-                value: format!("{:#o}", self.mode),
-                allowed: "0o600 to 0o777, with read and write for the owner".to_owned(),
-            });
-        }
+        check_mode(self.mode)?;
         let (geometry, document) = self.geometry()?;
         self.check_size(geometry.segment_bytes)?;
         let evict = self.evict(&geometry)?;
         let header = self.header(geometry, evict, false, Uid::effective().as_raw());
         let rights = Rights { mode: self.mode, group: self.group };
         let words = first_words(&header);
-        let made = Segment::unnamed(name, &header, document.as_bytes(), &words, rights)
+        let schema = document.as_bytes();
+        let fixed = header.encode(name, schema);
+        let image = Image {
+            bytes: geometry.segment_bytes,
+            header: fixed.as_bytes(),
+            schema,
+            words: &words,
+        };
+        let made = Segment::unnamed(name, &image, rights)
             .and_then(Bus::from_segment)
             .and_then(|bus| bus.tie().segment().map_or(Ok(()), Segment::link).map(|()| bus));
         match made {
@@ -436,6 +439,18 @@ impl BusOptions {
     }
 }
 
+/// Refuses permission bits that a segment cannot have.
+pub(crate) fn check_mode(mode: u32) -> Result<(), Error> {
+    if mode & !0o777 == 0 && mode & 0o600 == 0o600 {
+        return Ok(());
+    }
+    Err(Error::BadOption {
+        option: "mode",
+        value: format!("{mode:#o}"),
+        allowed: "0o600 to 0o777, with read and write for the owner".to_owned(),
+    })
+}
+
 /// The words of a new bus that are not zero, and where they go.
 fn first_words(header: &Header) -> Vec<Words> {
     let geometry = &header.geometry;
@@ -466,6 +481,6 @@ fn first_words(header: &Header) -> Vec<Words> {
 }
 
 /// A number that no other bus is likely to have. Seeded by the operating system.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -156,18 +156,21 @@ impl Bus {
     /// valid bus is removed as well. The bus's groups go with it; their dead letters stay.
     ///
     /// # Errors
+    /// [`Error::WrongKind`] when the name stands for a table, which is left as it is;
     /// [`Error::BadName`], [`Error::NotFound`], [`Error::Permission`]; [`Error::Io`] when its groups cannot
     /// be looked for. Then the bus is still there.
     pub fn remove(name: &str) -> Result<(), Error> {
         name::check_name(name)?;
         // Telling those attached takes write access to a valid segment; removing does not, so a
         // damaged bus can be removed all the same.
-        let regions = Segment::open(name, View::Recovery.file())
-            .and_then(|segment| {
-                let (header, _) = segment.header()?;
-                Regions::map(&segment, &header, View::Recovery)
-            })
-            .ok();
+        let opened = Segment::open(name, View::Recovery.file()).and_then(|segment| {
+            let (header, _) = segment.header()?;
+            Regions::map(&segment, &header, View::Recovery)
+        });
+        let regions = match opened {
+            Err(error @ Error::WrongKind { .. }) => return Err(error),
+            opened => opened.ok(),
+        };
         // Before anything is done, since it may fail.
         let groups = segment::list_of(name)?;
         segment::unlink(name)?;

@@ -31,7 +31,7 @@ use crate::participant::Role;
 use crate::regions::{Regions, Row};
 use crate::shm::mapping::Access;
 use crate::shm::name;
-use crate::shm::segment::{self as file, Segment};
+use crate::shm::segment::{self as file, Image, Segment};
 use crate::sync::{Ordering, clock};
 use crate::tie::Berth as Seated;
 
@@ -263,7 +263,9 @@ impl GroupOptions<'_> {
             letters::create_bus(header, bus.info(), rights)?;
         }
         let (name, bytes) = (segment_name(bus.name(), &self.name), header.geometry().segment_bytes);
-        let annex = Segment::of_group(&name, header.encode().as_bytes(), bytes, rights)?;
+        let encoded = header.encode();
+        let image = Image { bytes, header: encoded.as_bytes(), schema: &[], words: &[] };
+        let annex = Segment::unnamed(&name, &image, rights)?;
         if !segment::try_lock_alone(&annex)? {
             return Err(fault(bus.name(), &self.name, GroupFault::Busy));
         }

@@ -7,6 +7,7 @@
 //!     12    4  fixed_bytes = 512
 //!     16    8  features_incompat   a reader that knows not all of these bits must not attach;
 //!                                  1 brokered: the regions after control are in memory of their own
+//!                                  2 table: what follows at 48 is that of a table (`layout::table`)
 //!     24    8  features_ro_compat  … may observe, must not attach
 //!     32    8  features_compat     … may ignore them
 //!     40    8  segment_bytes
@@ -57,13 +58,15 @@ pub(crate) const LAYOUT_VERSION: u32 = 1;
 pub(crate) const FIXED_BYTES: u64 = 512;
 /// `features_incompat`: what follows the control region is not in this file.
 pub(crate) const BROKERED: u64 = 1;
+/// `features_incompat`: the segment is a table's.
+pub(crate) const TABLE: u64 = 2;
 /// `features_ro_compat`: slow consumers are evicted, so that consumers have to read by checked copies
 /// and producers to skip the cursors of the evicted.
 pub(crate) const FEATURE_EVICTS: u64 = 1;
 /// The features that who writes to a bus must know, and this build does.
 pub(crate) const FEATURES_KNOWN: u64 = FEATURE_EVICTS;
 /// `clock`: `CLOCK_MONOTONIC` in nanoseconds.
-const CLOCK_MONOTONIC: u32 = 1;
+pub(crate) const CLOCK_MONOTONIC: u32 = 1;
 
 /// The fixed part as it stands in memory.
 #[repr(C)]
@@ -158,6 +161,8 @@ pub(crate) enum HeaderError {
     Corrupt(String),
     /// A segment of another layout.
     Incompatible(String),
+    /// A segment of the other kind: a table where a bus was looked for, or a bus where a table was.
+    OtherKind,
 }
 
 impl Header {
@@ -232,6 +237,9 @@ impl RawHeader {
                 "segment layout {}, this build reads {LAYOUT_VERSION}",
                 self.layout_version
             )));
+        }
+        if self.features_incompat == TABLE {
+            return Err(HeaderError::OtherKind);
         }
         if self.features_incompat != features {
             return Err(HeaderError::Incompatible(format!(

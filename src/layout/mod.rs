@@ -16,7 +16,7 @@
 //!
 //! Everything is little-endian; the crate builds only for such targets. Nothing here touches
 //! memory: `header` turns bytes into checked values, `geometry` computes offsets, `words` declares
-//! the shared atomics, `entry` packs one word of the order ring.
+//! the shared atomics, `entry` packs one word of the order ring. `table` is the same for tables.
 
 pub(crate) mod claim;
 pub(crate) mod entry;
@@ -25,6 +25,7 @@ pub(crate) mod geometry;
 pub(crate) mod group;
 pub(crate) mod header;
 pub(crate) mod state;
+pub(crate) mod table;
 pub(crate) mod words;
 
 #[cfg(target_endian = "big")]

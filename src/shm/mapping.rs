@@ -16,6 +16,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonym
 use super::sigbus;
 use crate::layout::geometry::Region;
 use crate::layout::group::{GroupWords, HintWords, MemberWords};
+use crate::layout::table::words::{DeskWords, TableWords};
 use crate::layout::words::{ControlWords, CursorWords, LaneWords, SeatWords};
 
 /// Regions up to this size have all their pages when they are mapped, so that the first lap is as fast
@@ -159,6 +160,10 @@ unsafe impl SharedWords for GroupWords {}
 unsafe impl SharedWords for MemberWords {}
 // SAFETY: as above.
 unsafe impl SharedWords for HintWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for TableWords {}
+// SAFETY: as above.
+unsafe impl SharedWords for DeskWords {}
 
 /// A reference to shared words that keeps their mapping alive.
 #[derive(Debug)]

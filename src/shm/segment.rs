@@ -23,7 +23,8 @@ use super::name::{self, OF_GROUP, PREFIX, SHM_DIR};
 use super::trust::Owner;
 use crate::crash::crash_point;
 use crate::error::Error;
-use crate::layout::header::{Header, HeaderError, RawHeader};
+use crate::layout::header::{FIXED_BYTES, Header, HeaderError, RawHeader};
+use crate::layout::table;
 
 /// The least that is allocated at a time: what the kernel has to do anyway.
 const PAGE_BYTES: i64 = 4096;
@@ -51,6 +52,19 @@ pub(crate) struct Words {
     pub(crate) value: u64,
 }
 
+/// What a new segment begins with. The rest is zeros.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Image<'a> {
+    /// The whole segment.
+    pub(crate) bytes: u64,
+    /// Its fixed part, with its checksum.
+    pub(crate) header: &'a [u8],
+    /// The schema document, which follows.
+    pub(crate) schema: &'a [u8],
+    /// What is not zero in its regions.
+    pub(crate) words: &'a [Words],
+}
+
 /// Who may use a new segment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rights {
@@ -62,51 +76,10 @@ impl Segment {
     /// Makes the bus's file with its header and the first words, and with no name: until
     /// [`link`](Self::link) it is gone when this value and its mappings go.
     ///
-    /// `words` say what is not zero.
-    ///
     /// # Errors
     /// `AlreadyExists`, `NoSpace`, `Permission` or `Io`.
-    pub(crate) fn unnamed(
-        name: &str,
-        header: &Header,
-        schema: &[u8],
-        words: &[Words],
-        rights: Rights,
-    ) -> Result<Self, Error> {
+    pub(crate) fn unnamed(name: &str, image: &Image<'_>, rights: Rights) -> Result<Self, Error> {
         let failed = |action| move |source: io::Error| Error::from_io(name, action, source);
-        let segment = Self::blank(name, header.geometry.segment_bytes)?;
-        let file = &segment.file;
-        let fixed = header.encode(name, schema);
-        file.write_all_at(fixed.as_bytes(), 0).map_err(failed("write the header of the bus"))?;
-        let after = crate::layout::header::FIXED_BYTES;
-        file.write_all_at(schema, after).map_err(failed("write the schema of the bus"))?;
-        for words in words {
-            fill(file, *words).map_err(failed("write the first words of the bus"))?;
-        }
-        grant(file, name, rights)?;
-        // As its rights are now.
-        Self::of(segment.file, name)
-    }
-
-    /// The segment of a consumer group, with its header and no name, for whom the bus is for.
-    ///
-    /// # Errors
-    /// As `unnamed`.
-    pub(crate) fn of_group(
-        name: &str,
-        header: &[u8],
-        bytes: u64,
-        rights: Rights,
-    ) -> Result<Self, Error> {
-        let segment = Self::blank(name, bytes)?;
-        let written = segment.file.write_all_at(header, 0);
-        written.map_err(|source| Error::from_io(name, "write the header of the group", source))?;
-        grant(&segment.file, name, rights)?;
-        Self::of(segment.file, name)
-    }
-
-    /// An allocated file of zeros with no name.
-    fn blank(name: &str, bytes: u64) -> Result<Self, Error> {
         // Cheap and clear before anything is allocated; the link below is what decides.
         if name::path(name).symlink_metadata().is_ok() {
             return Err(Error::AlreadyExists { name: name.to_owned() });
@@ -116,8 +89,16 @@ impl Segment {
             .map_err(|errno| unsupported(name, "create a file in /dev/shm", errno))?
             .into();
         crash_point!(SegmentOpened);
-        allocate(&file, name, bytes)?;
+        allocate(&file, name, image.bytes)?;
         crash_point!(SegmentAllocated);
+        file.write_all_at(image.header, 0).map_err(failed("write the header of the bus"))?;
+        file.write_all_at(image.schema, FIXED_BYTES)
+            .map_err(failed("write the schema of the bus"))?;
+        for words in image.words {
+            fill(&file, *words).map_err(failed("write the first words of the bus"))?;
+        }
+        grant(&file, name, rights)?;
+        // As its rights are now.
         Self::of(file, name)
     }
 
@@ -225,6 +206,20 @@ impl Segment {
         read_header(&self.file, &self.name, 0)
     }
 
+    /// Reads and checks the header of a table; returns it with the schema document.
+    ///
+    /// # Errors
+    /// As `header`.
+    pub(crate) fn table_header(&self) -> Result<(table::header::Header, Vec<u8>), Error> {
+        let Self { file, name, .. } = self;
+        let refused = |error| refused(name, "table", error);
+        let mut raw = table::header::RawHeader::new_zeroed();
+        file.read_exact_at(raw.as_mut_bytes(), 0).map_err(|source| short(name, source))?;
+        let schema = read_schema(file, name, raw.schema_bytes().map_err(refused)?)?;
+        let header = raw.check(name, &schema, size(file)?).map_err(refused)?;
+        Ok((header, schema))
+    }
+
     /// Whether the bus's name still stands for this file. Where the system does not say, nothing
     /// shows that it does not.
     pub(crate) fn is_linked(&self) -> bool {
@@ -241,27 +236,49 @@ pub(crate) fn read_header(
     name: &str,
     features: u64,
 ) -> Result<(Header, Vec<u8>), Error> {
-    let corrupt = |reason: String| Error::Corrupt { name: name.to_owned(), reason };
-    let refused = |error| match error {
-        HeaderError::Corrupt(reason) => corrupt(reason),
-        HeaderError::Incompatible(reason) => Error::Incompatible { name: name.to_owned(), reason },
-    };
-    let short = |source: io::Error| match source.kind() {
-        io::ErrorKind::UnexpectedEof => corrupt("the file is shorter than a header".to_owned()),
-        _ => Error::Io { action: "read the segment header", source },
-    };
+    let refused = |error| refused(name, "bus", error);
     let mut raw = RawHeader::new_zeroed();
-    file.read_exact_at(raw.as_mut_bytes(), 0).map_err(short)?;
-    let schema_bytes = raw.schema_bytes(features).map_err(refused)?;
-    let mut schema = vec![0; usize::try_from(schema_bytes).unwrap_or(0)];
-    let after = crate::layout::header::FIXED_BYTES;
-    file.read_exact_at(&mut schema, after).map_err(short)?;
-    let bytes = file
-        .metadata()
-        .map_err(|source| Error::Io { action: "read the segment's size", source })?
-        .len();
-    let header = raw.check(name, &schema, bytes, features).map_err(refused)?;
+    file.read_exact_at(raw.as_mut_bytes(), 0).map_err(|source| short(name, source))?;
+    let schema = read_schema(file, name, raw.schema_bytes(features).map_err(refused)?)?;
+    let header = raw.check(name, &schema, size(file)?, features).map_err(refused)?;
     Ok((header, schema))
+}
+
+/// A header that is not what was looked for.
+fn refused(name: &str, wanted: &'static str, error: HeaderError) -> Error {
+    let name = name.to_owned();
+    match error {
+        HeaderError::Corrupt(reason) => Error::Corrupt { name, reason },
+        HeaderError::Incompatible(reason) => Error::Incompatible { name, reason },
+        HeaderError::OtherKind => {
+            let kind = if wanted == "bus" { "table" } else { "bus" };
+            Error::WrongKind { name, kind, wanted }
+        }
+    }
+}
+
+/// A file that ends too early, or cannot be read.
+fn short(name: &str, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof => Error::Corrupt {
+            name: name.to_owned(),
+            reason: "the file is shorter than a header".to_owned(),
+        },
+        _ => Error::Io { action: "read the segment header", source },
+    }
+}
+
+fn read_schema(file: &File, name: &str, bytes: u32) -> Result<Vec<u8>, Error> {
+    let mut schema = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    file.read_exact_at(&mut schema, FIXED_BYTES).map_err(|source| short(name, source))?;
+    Ok(schema)
+}
+
+fn size(file: &File) -> Result<u64, Error> {
+    let meta = file
+        .metadata()
+        .map_err(|source| Error::Io { action: "read the segment's size", source })?;
+    Ok(meta.len())
 }
 
 /// Takes the name away. Whoever has the file open keeps it.

@@ -8,9 +8,11 @@
 //! | bystander (the test) | no | publishes and reads before, during and after |
 //!
 //! This is what `busctl torture` does at random and under load, here one by one, each seen to happen:
-//! the test fails if a point was reached on no bus.
+//! the test fails if a point was reached on no bus. `tables` does the same to the writers and watchers
+//! of tables.
 
 mod experiment;
+mod tables;
 mod victim;
 
 use std::collections::BTreeSet;
@@ -25,6 +27,7 @@ use experiment::{Experiment, Outcome};
 #[test]
 fn victim_runs() {
     victim::run_if_asked();
+    tables::run_if_asked();
 }
 
 /// Runs a point on every kind of bus; returns the points that were reached.
@@ -55,9 +58,11 @@ fn everywhere(action: CrashAction) -> BTreeSet<&'static str> {
     reached.into_inner().unwrap()
 }
 
-/// All points but those of groups, which `tests/groups` tries.
+/// All points but those of groups, which `tests/groups` tries, and those of tables (`tables`).
 fn points() -> impl Iterator<Item = CrashPoint> {
-    CrashPoint::ALL.iter().copied().filter(|point| !point.name().starts_with("group-"))
+    let is_of_groups = |point: CrashPoint| point.name().starts_with("group-");
+    let all = CrashPoint::ALL.iter().copied();
+    all.filter(move |&point| !is_of_groups(point) && !point.is_of_tables())
 }
 
 fn every_point() -> BTreeSet<&'static str> {

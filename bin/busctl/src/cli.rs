@@ -21,6 +21,7 @@ use crate::verbs::schedule::ScheduleArgs;
 use crate::verbs::schema::SchemaArgs;
 use crate::verbs::stat::StatArgs;
 use crate::verbs::subscribe::{SubscribeArgs, TapArgs};
+use crate::verbs::table::TableArgs;
 use clap::{Args, Parser, Subcommand};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -91,6 +92,8 @@ pub enum Verb {
     Hz(RateArgs),
     /// Show how many bytes a second come
     Bw(RateArgs),
+    /// Make, write, read and watch tables: keyed cells that hold their latest value
+    Table(TableArgs),
     /// Measure throughput and latency between real processes
     Bench(BenchArgs),
     /// Kill and stop processes under full load, and check that no promise of a bus is broken

@@ -54,7 +54,8 @@ impl Exit {
     pub fn from_error_code(code: &str) -> Self {
         match code {
             "bad_name" | "bad_geometry" | "bad_option" | "bad_schema" | "too_large"
-            | "wrong_length" | "batch_size" | "bad_request" | "group_unsupported" => Self::Usage,
+            | "wrong_length" | "batch_size" | "bad_request" | "bad_key" | "wrong_key"
+            | "wrong_kind" | "group_unsupported" => Self::Usage,
             "not_found" | "removed" | "no_group" => Self::NotFound,
             "daemon_unreachable" | "protocol" | "broker" | "broker_gone" => Self::Daemon,
             "permission" | "untrusted" => Self::Permission,
@@ -152,6 +153,12 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
         ),
         "untrusted" => Some(
             "`--owner USER` of pub, sub, tap, hz and bw trusts that user's; `busctl doctor NAME` says more",
+        ),
+        "wrong_kind" => Some(
+            "`busctl table` is for tables, `stat`, `rm` and `doctor` for both, all else for buses",
+        ),
+        "table_full" => Some(
+            "a key that was written once keeps its place; `table create --keys` makes a larger one",
         ),
         "truncated" => Some("`busctl rm -f NAME` and `create` make a whole one"),
         "no_space" => Some("`busctl doctor` shows the space; `ls -lS /dev/shm` who fills it"),

@@ -99,6 +99,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Tap(args) => subscribe::run_observer(&args, context),
         Verb::Hz(args) => rate::run_hz(&args, context),
         Verb::Bw(args) => rate::run_bw(&args, context),
+        Verb::Table(args) => verbs::table::run(&args, context),
         Verb::Bench(args) => bench::run(args, &context.out),
         Verb::Torture(args) => torture::run(args, &context.out),
         Verb::Demo(args) => demo::run(args, &context.out),

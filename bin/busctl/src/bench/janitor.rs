@@ -22,7 +22,7 @@ const ATTEMPT_GAP: Duration = Duration::from_millis(50);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Litter {
-    /// A bus, by name.
+    /// A bus or a table, by name.
     Bus(String),
     /// A directory with all that is in it.
     Directory(PathBuf),
@@ -33,6 +33,7 @@ impl Litter {
     pub fn remove(&self) -> Result<(), Failure> {
         match self {
             Self::Bus(name) => match busway::Bus::remove(name) {
+                Err(error) if error.code() == "wrong_kind" => Ok(busway::Table::remove(name)?),
                 Err(error) if error.code() != "not_found" => Err(error.into()),
                 _ => Ok(()),
             },

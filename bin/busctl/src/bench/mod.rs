@@ -6,6 +6,7 @@
 //! | `bench` | how many messages a second; how late, when they are sent at a fixed rate |
 //! | `bench rtt` | how long a message and its echo take |
 //! | `bench request` | how many calls a second one process answers to another, and how long each takes |
+//! | `bench table` | how many messages through a table's cells, beside a mutex for each |
 //! | `bench limit` | what the machine itself allows, with no bus in between |
 //!
 //! The parent (`throughput`, `rtt`, `request`, `limit`) creates the bus, starts workers (`crew`, `plan`,
@@ -22,6 +23,7 @@ mod pattern;
 mod plan;
 mod request;
 mod rtt;
+mod table;
 mod throughput;
 mod ticks;
 mod worker;
@@ -62,6 +64,8 @@ enum BenchVerb {
     Request(request::RequestArgs),
     /// Measure what the machine itself allows: a bare cache line, a bare ring
     Limit(limit::LimitArgs),
+    /// Measure a table: messages written to keys and read, beside an array of mutexes
+    Table(table::TableArgs),
     /// A process of a measurement
     #[command(hide = true)]
     Worker {
@@ -96,6 +100,7 @@ pub fn run(args: BenchArgs, out: &Out) -> Result<ExitCode, Failure> {
         Some(BenchVerb::Rtt(args)) => rtt::run(&args, out),
         Some(BenchVerb::Request(args)) => request::run(&args, out),
         Some(BenchVerb::Limit(args)) => limit::run(&args, out),
+        Some(BenchVerb::Table(args)) => table::run(&args, out),
         Some(BenchVerb::Worker { plan }) => Ok(plan::run(&plan)),
         Some(BenchVerb::Janitor) => Ok(janitor::run()),
     }

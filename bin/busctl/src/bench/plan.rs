@@ -4,6 +4,7 @@ use super::crew::Crew;
 use super::limit;
 use super::request;
 use super::rtt;
+use super::table;
 use super::throughput;
 use super::worker::{self, Identity, Station};
 use crate::exit::Failure;
@@ -33,6 +34,8 @@ pub enum Task {
     RequestCall(request::RequestTask),
     /// Serves it.
     RequestServe(request::RequestTask),
+    /// Writes to a table, or reads it.
+    Table(table::TableTask),
     /// Does without a bus.
     Limit {
         /// The number of the inherited descriptor.
@@ -62,6 +65,7 @@ pub fn run(plan: &str) -> ExitCode {
             Task::RttAnswer(task) => rtt::answer(&mut station, task),
             Task::RequestCall(task) => request::call(&mut station, task),
             Task::RequestServe(task) => request::serve(&mut station, task),
+            Task::Table(task) => table::work(&mut station, task),
             Task::Limit { board, part } => limit::work(&mut station, *board, part),
         }
     })

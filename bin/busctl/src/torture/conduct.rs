@@ -201,7 +201,7 @@ fn listen(reader: PipeReader) -> Receiver<Said> {
 }
 
 /// A seed that nobody has had.
-fn any_seed() -> u64 {
+pub fn any_seed() -> u64 {
     let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let draw = mix(u64::from(age.subsec_nanos()) ^ age.as_secs().rotate_left(32));
     // Short enough to be typed.

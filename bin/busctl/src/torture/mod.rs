@@ -17,6 +17,7 @@
 //!   sabotage       breaking each promise, to see that it is noticed
 //! board, say, gaps    what all processes share; what workers say; how long others stand still
 //! violation        the promises, by what breaks them
+//! tables           the same for the writers of a table, in one file
 //! ```
 //! Workers use `busway_crashable`, the library with its crash points compiled in; the conductor uses
 //! `busway` as everybody does. docs/reliability.md says what is promised and how it is checked.
@@ -46,6 +47,7 @@ mod report;
 mod sabotage;
 mod say;
 mod shape;
+mod tables;
 mod tally;
 mod violation;
 mod wedge;
@@ -77,9 +79,17 @@ pub struct TortureArgs {
     run: RunArgs,
 }
 
-/// The processes of a run.
+/// Other runs, and the processes of all.
 #[derive(Debug, clap::Subcommand)]
 enum TortureVerb {
+    /// Kill and stop writers of a table, and check what is read
+    Table(tables::TableArgs),
+    /// A writer of a table that is tortured
+    #[command(hide = true)]
+    TableWriter {
+        /// The table, its point, and so on
+        words: Vec<String>,
+    },
     /// A process that is tortured
     #[command(hide = true)]
     Worker {
@@ -144,6 +154,8 @@ struct Several<T>(Vec<T>);
 /// Tortures.
 pub fn run(args: TortureArgs, out: &Out) -> Result<ExitCode, Failure> {
     match args.verb {
+        Some(TortureVerb::Table(args)) => tables::run(&args, out),
+        Some(TortureVerb::TableWriter { words }) => tables::work(&words),
         Some(TortureVerb::Worker { plan }) => Ok(worker::run(&plan)),
         Some(TortureVerb::Daemon { parent_pid, directory }) => {
             Ok(daemons::host(parent_pid, directory))

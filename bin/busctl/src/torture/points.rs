@@ -23,6 +23,8 @@ enum Buses {
     Blocking,
     Ordered,
     Evicting,
+    /// None: tables.
+    Tables,
 }
 
 impl Buses {
@@ -34,6 +36,7 @@ impl Buses {
             Self::Blocking => shape.on_full == OnFull::Block,
             Self::Ordered => shape.topology == Topology::Ordered,
             Self::Evicting => shape.evicts(),
+            Self::Tables => false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Buses {
             Self::Blocking => "block",
             Self::Ordered => "ordered",
             Self::Evicting => "evicting",
+            Self::Tables => "tables",
         }
     }
 }
@@ -75,6 +79,14 @@ fn place(point: CrashPoint) -> Place {
         P::DeathDeclared | P::RecoveryBegun | P::LaneSettled | P::DeadCleared | P::DeadFreed => {
             (RECOVERING, Buses::All, 3)
         }
+        P::KeyAskedFor
+        | P::ValueHalfWritten
+        | P::CellNotSet
+        | P::CellSet
+        | P::SlotTaken
+        | P::SlotClaimed
+        | P::BellRung
+        | P::DeskSettled => (&[Part::Producer], Buses::Tables, 1_000),
         P::EvictionMarked => (&[Part::Producer, Part::Recoverer], Buses::Evicting, 2),
         P::SegmentOpened
         | P::SegmentAllocated

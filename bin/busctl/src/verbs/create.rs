@@ -161,7 +161,7 @@ fn request(args: CreateArgs) -> Result<CreateBus, Failure> {
 }
 
 /// Reads a schema document, or the document that `schema --json` prints, which holds one.
-fn read_schema(path: &Path) -> Result<serde_json::Value, Failure> {
+pub fn read_schema(path: &Path) -> Result<serde_json::Value, Failure> {
     let shown = path.display();
     let mut text = String::new();
     let read = if path == Path::new("-") {

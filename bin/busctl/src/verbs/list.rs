@@ -1,5 +1,5 @@
 //! `ls`: every bus of this host: named ones, read from the segments themselves, and those that a
-//! daemon hands out, if one runs.
+//! daemon hands out, if one runs. Tables come after them.
 
 use crate::context::Context;
 use crate::daemon;
@@ -7,22 +7,36 @@ use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::table::{Side, Table};
 use crate::units::{format_age, format_bytes, format_count};
+use crate::verbs::table::{Whole, print_tables, read_all};
 use busd::api::{self, ErrorBody, UnreadableBus};
 use busway::Bus;
 use clap::Args;
+use serde::Serialize;
 use std::process::ExitCode;
 
 /// Arguments of `ls`.
 #[derive(Debug, Args)]
 pub struct ListArgs {}
 
+/// The document of `ls --json`.
+#[derive(Serialize)]
+struct Listing {
+    #[serde(flatten)]
+    list: api::BusList,
+    tables: Vec<Whole>,
+}
+
 /// Lists the buses.
 pub fn run(_args: &ListArgs, context: &Context) -> Result<ExitCode, Failure> {
     let list = read(context)?;
     if context.out.json() {
-        context.out.document("busway.ls/1", &list)?;
+        context.out.document("busway.ls/1", &Listing { list, tables: read_all()? })?;
     } else {
         print(&list, &context.out)?;
+        let tables = read_all()?;
+        if !tables.is_empty() {
+            print_tables(&tables, &context.out)?;
+        }
     }
     Ok(Exit::Ok.code())
 }
@@ -39,6 +53,8 @@ pub fn read(context: &Context) -> Result<api::BusList, Failure> {
             Ok(bus) => list.buses.push(api::Bus::new(bus.info(), &bus.stat())),
             // Removed between the two looks.
             Err(error) if error.code() == "not_found" => {}
+            // A table, listed by itself.
+            Err(error) if error.code() == "wrong_kind" => {}
             Err(error) => {
                 let code = error.code().to_owned();
                 let error = ErrorBody { code, message: error.to_string(), hint: None };

@@ -6,6 +6,7 @@
 //! groups             group · dlq
 //! frames             publish (input, later) · subscribe (source, render) · rate (hz, bw) · owned
 //! later              schedule
+//! tables             table/
 //! the program itself about (completions, man)
 //! ```
 
@@ -29,3 +30,4 @@ pub mod schema;
 pub mod source;
 pub mod stat;
 pub mod subscribe;
+pub mod table;

@@ -7,6 +7,7 @@ use crate::daemon;
 use crate::exit::{Exit, Failure};
 use crate::open::open;
 use crate::process::process_name;
+use crate::verbs::table::remove_table;
 use busd::api::{self, RemovedBus, Standing};
 use busway::Bus;
 use clap::Args;
@@ -36,8 +37,13 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
     names.sort();
     names.dedup();
     let mut found = Vec::new();
+    let mut tables = Vec::new();
     for name in names {
         busway::check_name(&name)?;
+        if busway::is_table(&name) == Some(true) {
+            tables.push(name);
+            continue;
+        }
         let participants = attached(&name, args.force, context)?;
         found.push(RemovedBus { removed: name, participants });
     }
@@ -50,6 +56,13 @@ pub fn run(args: RemoveArgs, context: &Context) -> Result<ExitCode, Failure> {
         if !context.out.json() {
             context.out.note(format_args!("removed {}", bus.removed));
         }
+    }
+    for removed in tables {
+        remove_table(&removed, args.force)?;
+        if !context.out.json() {
+            context.out.note(format_args!("removed {removed}"));
+        }
+        found.push(RemovedBus { removed, participants: Vec::new() });
     }
     if context.out.json() {
         context.out.document("busway.rm/1", &List { removed: found })?;

@@ -21,4 +21,5 @@ mod sandbox;
 mod schedule;
 mod slow;
 mod streams;
+mod table;
 mod torture;

@@ -32,6 +32,8 @@ pub(super) async fn list(State(context): State<Context>) -> Result<Json<BusList>
         let mut list = BusList { buses: Vec::new(), unreadable: Vec::new() };
         each_bus(|name, opened| match opened {
             Ok(bus) => list.buses.push(Bus::new(bus.info(), &bus.stat())),
+            // A table, which is no bus and nothing to worry about.
+            Err(busway::Error::WrongKind { .. }) => {}
             Err(error) => list.unreadable.push(UnreadableBus {
                 name: name.to_owned(),
                 error: ApiError::from(error).into_body(),

@@ -193,8 +193,8 @@ impl Watcher {
                 self.buses.insert(name, adopted);
             }
             // Gone or replaced while we looked: the directory has changed, so the next look lists
-            // again.
-            (Ok(_) | Err(Error::NotFound { .. }), _) => {
+            // again. Or a table: its writers need nobody to give back what they leave.
+            (Ok(_) | Err(Error::NotFound { .. } | Error::WrongKind { .. }), _) => {
                 self.unreadable.remove(&name);
             }
             (Err(error), _) => self.note_unreadable(name, error.to_string()),

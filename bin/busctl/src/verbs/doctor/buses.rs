@@ -1,6 +1,6 @@
 //! What the segments have to say, one after the other.
 
-use super::{Finding, file, inside};
+use super::{Finding, file, inside, table};
 use crate::exit::Failure;
 use busway::Bus;
 
@@ -61,6 +61,10 @@ fn look(name: &str) -> Option<(Vec<Finding>, bool)> {
             true
         }
         Some(Err(error)) if error.code() == "not_found" => return None,
+        Some(Err(error)) if error.code() == "wrong_kind" => {
+            findings.extend(table::look(name, &meta));
+            true
+        }
         // What is wrong with the file has been said.
         Some(Err(error)) if error.code() == "untrusted" => false,
         Some(Err(error)) => {

@@ -6,6 +6,7 @@
 //! daemons  the daemon, and whether there are several
 //! buses    every segment: file    what the file is, whose, and whether it is a bus at all
 //!                         inside  who is held up, dead, evicted; what was found impossible
+//!                         table   the same of a table
 //! usage    who has a file open or mapped
 //! remedy   what `--fix` does, and why that harms nobody
 //! ```
@@ -16,6 +17,7 @@ mod file;
 mod host;
 mod inside;
 mod remedy;
+mod table;
 mod usage;
 
 use crate::context::Context;

@@ -13,6 +13,7 @@ use crate::open::{brokered_names, open};
 use crate::output::Out;
 use crate::signal::Stop;
 use crate::units::parse_interval;
+use crate::verbs::table::print_stat;
 use busway::Bus;
 use clap::Args;
 use look::Look;
@@ -29,7 +30,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Arguments of `stat`.
 #[derive(Debug, Args)]
 pub struct StatArgs {
-    /// The buses; every bus when left out
+    /// The buses, or one table; every bus when left out
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Look again and again, until Ctrl-C
@@ -46,6 +47,12 @@ pub struct StatArgs {
 
 /// Looks once, or until stopped.
 pub fn run(args: &StatArgs, context: &Context) -> Result<ExitCode, Failure> {
+    if let ([name], None) = (args.names.as_slice(), args.watch)
+        && busway::is_table(name) == Some(true)
+    {
+        print_stat(&busway::Table::open(name)?, &context.out)?;
+        return Ok(Exit::Ok.code());
+    }
     let stop = Stop::on_signals()?;
     let mut before = Look::new(&open_all(&args.names, context)?);
     loop {
@@ -88,6 +95,8 @@ pub fn open_all(names: &[String], context: &Context) -> Result<Vec<Bus>, Failure
             Ok(bus) => buses.push(bus),
             // Removed between the two looks.
             Err(error) if error.code() == "not_found" => {}
+            // A table, which has no lanes.
+            Err(error) if error.code() == "wrong_kind" => {}
             Err(error) => context.out.warn(format_args!("{name}: {error}")),
         }
     }
