@@ -203,7 +203,12 @@ impl Segment {
     /// # Errors
     /// `Corrupt`, `Incompatible` or `Io`.
     pub(crate) fn header(&self) -> Result<(Header, Vec<u8>), Error> {
-        read_header(&self.file, &self.name, 0)
+        match read_header(&self.file, &self.name, 0) {
+            Err(Error::WrongKind { .. }) if read_table_header(&self.file, &self.name).is_err() => {
+                Err(neither(&self.name))
+            }
+            read => read,
+        }
     }
 
     /// Reads and checks the header of a table; returns it with the schema document.
@@ -211,13 +216,12 @@ impl Segment {
     /// # Errors
     /// As `header`.
     pub(crate) fn table_header(&self) -> Result<(table::header::Header, Vec<u8>), Error> {
-        let Self { file, name, .. } = self;
-        let refused = |error| refused(name, "table", error);
-        let mut raw = table::header::RawHeader::new_zeroed();
-        file.read_exact_at(raw.as_mut_bytes(), 0).map_err(|source| short(name, source))?;
-        let schema = read_schema(file, name, raw.schema_bytes().map_err(refused)?)?;
-        let header = raw.check(name, &schema, size(file)?).map_err(refused)?;
-        Ok((header, schema))
+        match read_table_header(&self.file, &self.name) {
+            Err(Error::WrongKind { .. }) if read_header(&self.file, &self.name, 0).is_err() => {
+                Err(neither(&self.name))
+            }
+            read => read,
+        }
     }
 
     /// Whether the bus's name still stands for this file. Where the system does not say, nothing
@@ -242,6 +246,22 @@ pub(crate) fn read_header(
     let schema = read_schema(file, name, raw.schema_bytes(features).map_err(refused)?)?;
     let header = raw.check(name, &schema, size(file)?, features).map_err(refused)?;
     Ok((header, schema))
+}
+
+/// The same of a table's header.
+fn read_table_header(file: &File, name: &str) -> Result<(table::header::Header, Vec<u8>), Error> {
+    let refused = |error| refused(name, "table", error);
+    let mut raw = table::header::RawHeader::new_zeroed();
+    file.read_exact_at(raw.as_mut_bytes(), 0).map_err(|source| short(name, source))?;
+    let schema = read_schema(file, name, raw.schema_bytes().map_err(refused)?)?;
+    let header = raw.check(name, &schema, size(file)?).map_err(refused)?;
+    Ok((header, schema))
+}
+
+/// A header that says it is of the other kind, and is not a whole one of that kind either.
+fn neither(name: &str) -> Error {
+    let reason = "its header is neither a bus's nor a table's".to_owned();
+    Error::Corrupt { name: name.to_owned(), reason }
 }
 
 /// A header that is not what was looked for.
