@@ -55,11 +55,11 @@ fn frames_are_published_in_their_time_and_cancelled_ones_are_not() {
         wish.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         wish
     };
-    let due = unix_ns() + 300_000_000;
-    scheduled(&daemon, &wish(json!({"at_unix_ns": due, "kind": 3, "payload_hex": "03"})));
     let kept = scheduled(&daemon, &wish(json!({"after_ns": HOUR_NS, "kind": 9})));
     scheduled(&daemon, &wish(json!({"at_unix_ns": 0, "kind": 1, "payload_hex": "FF00"})));
     assert_eq!(next(&mut consumer), (1, vec![255, 0]), "a time in the past is now");
+    let due = unix_ns() + 300_000_000;
+    scheduled(&daemon, &wish(json!({"at_unix_ns": due, "kind": 3, "payload_hex": "03"})));
     assert_eq!(next(&mut consumer), (3, vec![3]));
     assert!(unix_ns() >= due, "not before its time");
     eventually("the rest", || (list(&daemon).len() == 1).then_some(()));
