@@ -201,8 +201,7 @@ pub fn end_text(out: &Out, summary: &Summary) -> Result<(), Failure> {
         if let Some(Held { lane, position }) = worker.killed {
             let WorkerLine { name, pid, .. } = worker;
             out.line(format_args!(
-                "{name} (pid {pid}) was killed with frame {position} of lane {lane} in its hands; \
-                 another did it"
+                "{name} (pid {pid}) was killed with frame {position} of lane {lane} in its hands"
             ))?;
         }
     }

@@ -50,7 +50,7 @@ pub fn introduce(out: &Out, bus: &str, table: &str) -> Result<(), Failure> {
         "{}: 5 samplers → bus {bus} → a group of 3 workers → table {table}",
         out.paint(Paint::Bold, "busway demo"),
     ))?;
-    out.line("in the middle one worker is killed; redelivered: attempts that failed")?;
+    out.line("in the middle one worker is killed; redelivered: tried once more")?;
     out.flush()
 }
 
