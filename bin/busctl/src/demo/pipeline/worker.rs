@@ -89,11 +89,16 @@ fn keep(latest: &mut TableWriter<Sample>, sample: Sample) -> Result<(), Failure>
     if let Some(source) = Source::from_number(sample.source)
         && sample.row < ROWS
     {
-        let newer = |old: Option<Sample>| old.filter(|old| old.reading > sample.reading);
-        let written = latest.update(&*key(source, sample.row), |old| newer(old).unwrap_or(sample));
+        let key = key(source, sample.row);
+        let written = latest.update(&*key, |old| newest(old, sample));
         written.map_err(busway::Error::from)?;
     }
     Ok(())
+}
+
+/// Of what stands in the table and what has come, the later reading.
+fn newest(old: Option<Sample>, sample: Sample) -> Sample {
+    old.filter(|old| old.reading > sample.reading).unwrap_or(sample)
 }
 
 /// What came too late is another worker's by now, which does the same with it.
@@ -127,4 +132,21 @@ fn listen(mut station: Station) -> Arc<AtomicU8> {
         heard.store(END, Ordering::Relaxed);
     });
     wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_reading_never_replaces_a_newer_one() {
+        let [one, two] = [1, 2].map(|reading| {
+            let mut sample = Sample::new(Source::Cpu, 0, "");
+            sample.reading = reading;
+            sample
+        });
+        assert_eq!(newest(None, one).reading, 1);
+        assert_eq!(newest(Some(one), two).reading, 2);
+        assert_eq!(newest(Some(two), one).reading, 2);
+    }
 }
