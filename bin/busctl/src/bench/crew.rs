@@ -40,6 +40,8 @@ struct Member {
     orders: Option<ChildStdin>,
     /// Its stdout has ended.
     silent: bool,
+    /// It was killed on purpose.
+    killed: bool,
     /// Reports that nobody waited for yet.
     reports: VecDeque<serde_json::Value>,
 }
@@ -95,9 +97,26 @@ impl Crew {
             }
             let _ = outbox.send((index, Heard::End));
         });
-        let reports = VecDeque::new();
-        self.members.push(Member { name: name.to_owned(), child, orders, silent: false, reports });
+        self.members.push(Member {
+            name: name.to_owned(),
+            child,
+            orders,
+            silent: false,
+            killed: false,
+            reports: VecDeque::new(),
+        });
         Ok(index)
+    }
+
+    /// Kills a member on purpose: from now on its death is no failure, unless a report of it is
+    /// waited for.
+    pub fn kill(&mut self, index: usize) -> Result<(), Failure> {
+        if let Some(member) = self.members.get_mut(index) {
+            member.killed = true;
+            member.child.kill()?;
+            member.child.wait()?;
+        }
+        Ok(())
     }
 
     /// The process of a member.
@@ -185,7 +204,7 @@ impl Crew {
         }
         for member in &mut self.members {
             let status = member.child.wait()?;
-            if !status.success() {
+            if !(member.killed || status.success()) {
                 return Err(died(member, status));
             }
         }
@@ -202,7 +221,7 @@ impl Crew {
             }
             let status = member.child.wait()?;
             let owes = awaited.contains(&index) && member.reports.is_empty();
-            if owes || !status.success() {
+            if owes || !(member.killed || status.success()) {
                 return Err(died(member, status));
             }
         }

@@ -24,13 +24,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Between two drawings on a terminal.
-const REDRAW: Duration = Duration::from_millis(200);
+pub const REDRAW: Duration = Duration::from_millis(200);
 
 /// Between two lines elsewhere.
-const LINE: Duration = Duration::from_secs(1);
+pub const LINE: Duration = Duration::from_secs(1);
 
 /// How long the last frames may take to come, once the samplers have been told to end.
-const FINISH: Duration = Duration::from_secs(15);
+pub const FINISH: Duration = Duration::from_secs(15);
 
 /// Frames that are taken from a lane at a time.
 const POLL_FRAMES: usize = 256;
@@ -118,8 +118,7 @@ impl Stage {
                 out.warn(format_args!("this machine does not show everything: {why}"));
             }
         }
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let live = !out.json() && !dumb && std::io::stdout().is_terminal();
+        let live = is_live(out);
         if !out.json() && !live {
             introduce(out, &self.bus)?;
         }
@@ -230,6 +229,12 @@ impl Stage {
     }
 }
 
+/// Whether stdout is a terminal on which something can be drawn anew.
+pub fn is_live(out: &Out) -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    !out.json() && !dumb && std::io::stdout().is_terminal()
+}
+
 /// What the daemon is asked for: a lane for each sampler, and the frame's schema for every tool.
 fn wish(name: &str) -> Result<CreateBus, Failure> {
     let schema = Sample::schema().to_json().map_err(busway::Error::from)?;
@@ -243,7 +248,8 @@ fn wish(name: &str) -> Result<CreateBus, Failure> {
     })
 }
 
-fn hire(crew: &mut Crew, sampler: Sampler, bus: &str) -> Result<usize, Failure> {
+/// Starts a sampler of this bus.
+pub fn hire(crew: &mut Crew, sampler: Sampler, bus: &str) -> Result<usize, Failure> {
     let name = format!("sampler {}", sampler.name());
     let parent_pid = std::process::id();
     let identity = Identity { name: name.clone(), parent_pid, cpu: None };

@@ -10,10 +10,13 @@
 //! Every box is a process. `conduct` starts and ends them; `source` reads /proc; `sample` is the
 //! frame;
 //! `aggregate` and `screen` are what becomes of the frames; `host` is the daemon's process.
+//!
+//! `pipeline` is the other scenario: the same samplers, with a group of workers behind them.
 
 mod aggregate;
 mod conduct;
 mod host;
+mod pipeline;
 mod sample;
 mod sampler;
 mod screen;
@@ -33,8 +36,21 @@ pub struct DemoArgs {
     /// How long it runs
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_interval)]
     duration: Duration,
+    /// What is shown
+    #[arg(long, value_enum, default_value_t)]
+    scenario: Scenario,
     #[command(subcommand)]
     verb: Option<DemoVerb>,
+}
+
+/// What a demo is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    /// Samplers fanned in by one process, which shows rates and latencies
+    #[default]
+    Telemetry,
+    /// Samplers, a group of workers of which one is killed, a table of latest values, dead letters
+    Pipeline,
 }
 
 /// The processes of a demo.
@@ -43,6 +59,12 @@ enum DemoVerb {
     /// A process that reads /proc and publishes
     #[command(hide = true)]
     Sampler {
+        /// What it does, in JSON
+        plan: String,
+    },
+    /// A member of the pipeline's group
+    #[command(hide = true)]
+    Worker {
         /// What it does, in JSON
         plan: String,
     },
@@ -57,8 +79,12 @@ enum DemoVerb {
 /// Runs the demo.
 pub fn run(args: DemoArgs, out: &Out) -> Result<ExitCode, Failure> {
     match args.verb {
-        None => conduct::run(args.duration, out),
+        None => match args.scenario {
+            Scenario::Telemetry => conduct::run(args.duration, out),
+            Scenario::Pipeline => pipeline::run(args.duration, out),
+        },
         Some(DemoVerb::Sampler { plan }) => Ok(sampler::run(&plan)),
+        Some(DemoVerb::Worker { plan }) => Ok(pipeline::worker(&plan)),
         Some(DemoVerb::Daemon { plan }) => Ok(host::run(&plan)),
     }
 }

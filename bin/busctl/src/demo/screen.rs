@@ -36,13 +36,17 @@ pub struct Screen {
 }
 
 /// A line and how it stands out.
-type Line = (Option<Paint>, String);
+pub type Line = (Option<Paint>, String);
 
 impl Screen {
     /// Draws the table.
     pub fn draw(&mut self, out: &Out, title: &Title, aggregate: &Aggregate) -> Result<(), Failure> {
+        self.put(out, table(title, aggregate))
+    }
+
+    /// Draws these lines, as many as the terminal has room for.
+    pub fn put(&mut self, out: &Out, mut lines: Vec<Line>) -> Result<(), Failure> {
         let (columns, rows) = size();
-        let mut lines = table(title, aggregate);
         lines.truncate(rows.saturating_sub(1));
         // Writing to a String cannot fail.
         let mut text = String::new();

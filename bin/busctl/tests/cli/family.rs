@@ -49,13 +49,16 @@ impl Family {
     }
 }
 
-/// The segments of buses that a process of this kind makes: `bench-PID…`, `demo-PID`.
+/// The segments that a process of this kind makes: of buses, `bench-PID…`, `demo-PID`, and of what
+/// belongs to them, `demo-PID@work`, `demo-PID.latest`.
 pub fn segments(kind: &str, pid: Pid) -> Vec<String> {
     let name = format!("busway.{kind}-{pid}");
     let names = fs::read_dir("/dev/shm").unwrap().flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let own = |found: &String| {
-        found.strip_prefix(&name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        found
+            .strip_prefix(&name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '.', '@']))
     };
     names.filter(own).collect()
 }

@@ -16,6 +16,7 @@ mod handover;
 mod hostile;
 mod look;
 mod output;
+mod pipeline;
 mod remove;
 mod sandbox;
 mod schedule;
