@@ -39,6 +39,10 @@ struct Words {
     desks: Vec<DeskWords>,
     keys: AtomicU64,
     bell: BellWords,
+    /// Touched before each access that two may race for: loom tries both orders of two accesses only if
+    /// nobody, not even one of the two, touched the word in between. Relaxed, it orders nothing that a
+    /// model could rely on.
+    step: AtomicU64,
 }
 
 /// Leads one participant to the words. Loom learns nothing from a plain `Arc`.
@@ -50,11 +54,18 @@ struct Shared {
 
 struct Desk<'a>(&'a Shared, usize);
 
+impl Shared {
+    fn step(&self) {
+        self.life.step();
+        self.words.step.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 impl Deref for Desk<'_> {
     type Target = DeskWords;
 
     fn deref(&self) -> &DeskWords {
-        self.0.life.step();
+        self.0.step();
         &self.0.words.desks[self.1]
     }
 }
@@ -63,12 +74,12 @@ impl Memory for Shared {
     type Desk<'a> = Desk<'a>;
 
     fn cell(&self, cell: u32) -> Option<&AtomicU64> {
-        self.life.step();
+        self.step();
         self.words.cells.get(cell as usize)
     }
 
     fn slot(&self, slot: u32) -> Option<&[AtomicU64]> {
-        self.life.step();
+        self.step();
         self.words.slots.get(slot as usize).map(Vec::as_slice)
     }
 
@@ -105,6 +116,7 @@ fn table(cells: u32, slots: u32, writers: u32) -> Cells<Shared> {
         slots: (0..slots).map(|_| zeros(SLOT_WORDS)).collect(),
         desks: (0..writers).map(|_| desk()).collect(),
         keys: AtomicU64::new(0),
+        step: AtomicU64::new(0),
         bell: BellWords { waits: AtomicU32::new(0), doorbell: AtomicU32::new(0) },
     };
     let plan = Plan { cells, slots, writers, keys: 2, spare: 1, key_words: 1, value_bytes: 8 };
