@@ -248,13 +248,15 @@ mutant desk-stays-while-it-changes $cwrite 's/desk\.at\.store\(0, Ordering::Rele
 mutant desk-after-the-cell $cwrite 's/declare\(&desk, cell, old, new\);//; s/crash_point!\(CellSet\);/declare(&desk, cell, old, new);/' cells::model::writer_that
 mutant settle-always $crecover 's/&& self\.was_made\(cell, new, dead\)\?//' cells::model::writer_that
 mutant settle-never $crecover 's/self\.slot\(old\.slot\(\)\)\?\.owner\.store\(dead, Ordering::Release\);//' cells::model
-mutant settle-asks-no-desk $crecover 's/if desk\.replaces\.load\(Ordering::Acquire\) == published \{/if false {/' cells::model::writer_that
+mutant settle-asks-no-desk $crecover 's/if desk\.replaces\.load\(Ordering::Acquire\) == version/if false/' cells::model::writer_that
+mutant settle-takes-the-version-for-the-word $crecover 's/&& desk\.old\.load\(Ordering::Acquire\) == new\.word\(\)//' cells::model::writer_that_dies_any
 mutant settle-asks-no-owner $crecover 's/Ok\(self\.slot\(new\.slot\(\)\)\?\.owner\.load\(Ordering::Acquire\) != dead\)/Ok(false)/' cells::model
 mutant settle-clears-first $crecover 's/(crash_point!\(DeskSettled\);\s+)clear\(&desk\);//; s/(let desk = self\.memory\.desk\(seat\)\.ok_or\(Fault::Corrupt\)\?;\n)(.*?let new = [^\n]*\n)/$1$2        clear(&desk);\n/s' cells::model::recoverer
 mutant claim-asks-no-desk $cclaim 's/note\(CellWord::from_word\(desk\.old\.load\(Ordering::Acquire\)\)\);//' cells::model::slots_of
 mutant claim-asks-no-cell $cclaim 's/note\(self\.cells\.load\(cell\)\?\);//' cells::model
 mutant claim-desks-before-cells $cclaim 's/(        for cell in 0\.\.self\.cells\.plan\.cells \{\n.*?\n        \}\n)(        for seat .*?\n        \}\n)/$2$1/s' cells::model::slots_of
-mutant claim-by-store $cclaim 's/(owner == 0 \|\| is_gone\(owner\)\)\s+&& )words\s+\.owner\s+\.compare_exchange\(owner, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/$1\{ words.owner.store(self.me, Ordering::Relaxed); true \}/' cells::model::slots_of
+mutant claim-looks-at-owners-last $cclaim 's/(        for \(\(slot, in_use\), owner\))/        let mut owners = Vec::new();\n        for slot in 0..self.cells.plan.slots {\n            let owner = self.cells.slot(slot)?.owner.load(Ordering::Acquire);\n            owners.push((owner == 0 || is_gone(owner)).then_some(owner));\n        }\n$1/' cells::model::slot_that
+mutant claim-by-store $cclaim 's/if word\s+\.compare_exchange\(owner, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/if { word.store(self.me, Ordering::Relaxed); true }/' cells::model::slot
 mutant free-by-store $cclaim 's/&& words\s+\.owner\s+\.compare_exchange\(0, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/&& \{ words.owner.store(self.me, Ordering::Relaxed); true \}/' cells::model
 
 # Cells: waiting.

@@ -1,11 +1,14 @@
 //! Slots for a writer that has none: free ones, and those of writers that are gone.
 //!
 //! A slot whose owner is gone is free if it stands in no cell and nobody has just replaced it. The order
-//! of the looks proves it: first all cells, then all desks, then the owner, by CAS.
+//! of the looks proves it: first the owners, then all cells, then all desks, then the owner again, by CAS.
 //!
-//! * It can not come into a cell after the first look: only its owner, who is gone, could put it there.
-//! * Whoever took it out of a cell before that look has said so on the desk before, and stores the owner
-//!   before the desk says anything else. So the second look finds it, or the CAS fails.
+//! * It cannot come into a cell once its owner is gone: only its owner could put it there. That has to be
+//!   known before the cells are looked at: otherwise the slot could be taken out of a cell not looked at
+//!   yet, and put into one that was, by somebody who is gone only then.
+//! * Whoever took it out of a cell before the look at it has said so on the desk before, and stores the
+//!   owner before the desk says anything else. So the look at the desks finds it, or the CAS fails.
+//! * Nobody's slots, whose owner is 0, are in no cell and on no desk that counts: the CAS is enough.
 //!
 //! A writer that is stopped between its desk and its CAS can keep one slot that is free from being
 //! claimed. There is one slot a writer more for that.
@@ -65,6 +68,13 @@ impl<M: Memory> Writer<M> {
         is_gone: impl Fn(u64) -> bool,
     ) -> Result<(), Fault> {
         let slots = usize::try_from(self.cells.plan.slots).unwrap_or(0);
+        let mut owners = Vec::with_capacity(slots);
+        for slot in 0..self.cells.plan.slots {
+            // ORDERING: acquire, pairs with the release stores of the owner; the look whether it is gone
+            // and those at the cells come after it.
+            let owner = self.cells.slot(slot)?.owner.load(Ordering::Acquire);
+            owners.push((owner == 0 || is_gone(owner)).then_some(owner));
+        }
         let mut in_use = vec![false; slots];
         let mut note = |word: CellWord| {
             let slot = usize::try_from(word.slot()).ok().and_then(|slot| in_use.get_mut(slot));
@@ -81,21 +91,17 @@ impl<M: Memory> Writer<M> {
             // replacement sees the owner that was stored before.
             note(CellWord::from_word(desk.old.load(Ordering::Acquire)));
         }
-        let free = (0..).zip(in_use).filter(|(_, in_use)| !in_use).map(|(slot, _)| slot);
-        for slot in free {
+        for ((slot, in_use), owner) in (0..).zip(in_use).zip(owners) {
             if self.is_supplied() {
                 break;
             }
-            let words = self.cells.slot(slot)?;
-            // ORDERING: acquire for both, pairs with the release stores of the owner. A tenancy that is
-            // over never comes again, so the CAS succeeds only if nobody has taken the slot since.
-            let owner = words.owner.load(Ordering::Acquire);
-            if (owner == 0 || is_gone(owner))
-                && words
-                    .owner
-                    .compare_exchange(owner, self.me, Ordering::Acquire, Ordering::Relaxed)
-                    .is_ok()
-            {
+            let Some(owner) = owner.filter(|_| !in_use) else {
+                continue;
+            };
+            let word = self.cells.slot(slot)?.owner;
+            // ORDERING: acquire, pairs with the release stores of the owner. A tenancy that is over never
+            // comes again, so the CAS succeeds only if nobody has taken the slot since it was looked at.
+            if word.compare_exchange(owner, self.me, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 crash_point!(SlotClaimed);
                 self.pool.push_back(slot);
             }

@@ -7,7 +7,7 @@
 //! | then | because |
 //! |---|---|
 //! | the cell has the very word | it was made |
-//! | another desk says that it replaces the version | it was made: that writer has seen it |
+//! | another desk says that it replaces the very word in this cell | it was made: that writer has seen it |
 //! | the new slot has another owner | it was made: slots change owners by being replaced |
 //! | none of these | it was not made, and never will be |
 //!
@@ -49,12 +49,19 @@ impl<M: Memory> Cells<M> {
         if self.load(cell)? == new {
             return Ok(true);
         }
-        let published = stamp(new.version(), cell);
+        // The version alone would not do: another writer may have made it, with a slot of its own. If the
+        // two words are of two writes of that desk, the second began after this version was replaced, when
+        // the new slot was the dead one's and in no cell, so it names another slot; or the version was the
+        // dead one's, and then the slot has another owner by now.
+        let version = stamp(new.version(), cell);
         for seat in 0..self.plan.writers {
             let desk = self.memory.desk(seat).ok_or(Fault::Corrupt)?;
-            // ORDERING: acquire, pairs with the release stores in `declare` and `clear`: who sees what
-            // came after a replacement sees the owner that was stored before.
-            if desk.replaces.load(Ordering::Acquire) == published {
+            // ORDERING: acquire for both, pairs with the release stores in `declare` and `clear`: who sees
+            // what came after a replacement sees the owner that was stored before. In this order: the old
+            // word is stored before the version that it replaces.
+            if desk.replaces.load(Ordering::Acquire) == version
+                && desk.old.load(Ordering::Acquire) == new.word()
+            {
                 return Ok(true);
             }
         }
