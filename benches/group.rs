@@ -49,16 +49,20 @@ fn round(members: u32, batch: u32) -> f64 {
     let scratch = Scratch(options.create(&name).expect("shared memory for a small bus"));
     let bus = &scratch.0;
     let group = (members > 0).then(|| bus.group("g").max_attempts(0).create().expect("a seat"));
-    let mut consumer =
-        group.is_none().then(|| bus.consumer().attach().expect("a free seat"));
+    let mut consumer = group.is_none().then(|| bus.consumer().attach().expect("a free seat"));
     let mut producer = bus.producer().attach().expect("a free lane");
     let over = AtomicBool::new(false);
     let start = Instant::now();
     let done: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..members)
             .map(|_| {
-                let mut member =
-                    group.as_ref().expect("a group").member().batch(batch).attach().expect("a seat");
+                let mut member = group
+                    .as_ref()
+                    .expect("a group")
+                    .member()
+                    .batch(batch)
+                    .attach()
+                    .expect("a seat");
                 let over = &over;
                 scope.spawn(move || {
                     let mut done = 0;
