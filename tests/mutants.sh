@@ -256,7 +256,7 @@ mutant claim-asks-no-desk $cclaim 's/note\(CellWord::from_word\(desk\.old\.load\
 mutant claim-asks-no-cell $cclaim 's/note\(self\.cells\.load\(cell\)\?\);//' cells::model
 mutant claim-desks-before-cells $cclaim 's/(        for cell in 0\.\.self\.cells\.plan\.cells \{\n.*?\n        \}\n)(        for seat .*?\n        \}\n)/$2$1/s' cells::model::slots_of
 mutant claim-looks-at-owners-last $cclaim 's/(        for \(\(slot, in_use\), owner\))/        let mut owners = Vec::new();\n        for slot in 0..self.cells.plan.slots {\n            let owner = self.cells.slot(slot)?.owner.load(Ordering::Acquire);\n            owners.push((owner == 0 || is_gone(owner)).then_some(owner));\n        }\n$1/' cells::model::slot_that
-mutant claim-by-store $cclaim 's/if word\s+\.compare_exchange\(owner, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/if { word.store(self.me, Ordering::Relaxed); true }/' cells::model::slot
+mutant slot-claim-by-store $cclaim 's/if word\s*\.compare_exchange\(owner, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s*\.is_ok\(\)/if { word.store(self.me, Ordering::Relaxed); true }/' cells::model::slots_of_the_gone
 mutant free-by-store $cclaim 's/&& words\s+\.owner\s+\.compare_exchange\(0, self\.me, Ordering::Acquire, Ordering::Relaxed\)\s+\.is_ok\(\)/&& \{ words.owner.store(self.me, Ordering::Relaxed); true \}/' cells::model
 
 # Cells: waiting.

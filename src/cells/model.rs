@@ -500,3 +500,56 @@ fn slot_that_comes_back_into_a_cell_by_one_who_then_goes_is_not_claimed() {
         check_slots(&table, &[&heir]);
     });
 }
+
+#[test]
+fn watcher_is_rung_for_although_another_keys_writer_has_just_rung() {
+    explore(Some(3), || {
+        let table = table(1, 2, 1);
+        let mut one = writer(&table, 0);
+        set(&mut one, KEY, 1);
+        one.take_free(u32::MAX);
+        // Somebody has waited there before.
+        table.memory.words.bell.waits.store(1, Ordering::Relaxed);
+        let watcher = thread::spawn({
+            let table = table.clone();
+            move || listens_and_looks(&table)
+        });
+        // Of a key that shares the bell and is none of the watcher's.
+        let other = thread::spawn({
+            let table = table.clone();
+            move || {
+                let bell = Bell::of(&table.memory.words.bell);
+                if bell.is_awaited() {
+                    bell.ring();
+                }
+            }
+        });
+        sets_and_rings(&mut one);
+        other.join().unwrap();
+        if let Some(slept_on) = watcher.join().unwrap() {
+            let doorbell = table.memory.words.bell.doorbell.load(Ordering::Relaxed);
+            assert_ne!(doorbell, slept_on, "it would sleep on");
+        }
+    });
+}
+
+#[test]
+fn slots_of_the_gone_go_to_one_of_two_claimers() {
+    explore(Some(2), || {
+        let table = table(1, 3, 3);
+        let mut gone = writer(&table, 0);
+        set(&mut gone, KEY, 1);
+        gone.take_free(u32::MAX);
+        let claim = |seat| {
+            let mut heir = Writer::new(table.clone(), me(seat));
+            move || {
+                heir.cells.plan.spare = usize::MAX;
+                heir.take_from_the_gone(|owner| owner == me(0)).unwrap();
+                heir
+            }
+        };
+        let other = thread::spawn(claim(2));
+        let one = claim(1)();
+        check_slots(&table, &[&one, &other.join().unwrap()]);
+    });
+}
