@@ -43,7 +43,7 @@ enum Share {
 pub fn run(args: &RunArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let seed = args.seed.unwrap_or_else(any_seed);
-    let all = points::all();
+    let all = points::all().filter(|point| !point.is_of_tables());
     let points_only = !args.points.is_empty();
     let rules = Rules {
         seed,
