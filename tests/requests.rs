@@ -206,6 +206,22 @@ fn server_that_leaves_ends_its_calls_and_the_next_starts_anew() {
     assert_eq!(caller.wait(call).unwrap().payload(), b"C");
 }
 
+/// The seat at the requests is taken before it is settled from where they are read: what was sent in
+/// between would be read by nobody, and its caller wait for ever.
+#[test]
+fn server_that_is_still_attaching_is_not_asked() {
+    let service = Named::new();
+    let mut caller = service.caller().attach().unwrap();
+    let half = service.requests().consumer().attach().unwrap();
+    assert!(!caller.has_server());
+    assert_eq!(caller.send(1, b"", None), Err(CallError::NoServer));
+    drop(half);
+    let mut server = service.server().attach().unwrap();
+    let call = caller.send(1, b"a", None).unwrap();
+    server.recv_timeout(PATIENCE).unwrap().unwrap().reply(1, b"A").unwrap();
+    assert_eq!(caller.wait(call).unwrap().payload(), b"A");
+}
+
 #[test]
 fn reply_to_a_caller_that_has_left_is_dropped_and_counted() {
     let service = Named::new();

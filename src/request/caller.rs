@@ -9,6 +9,7 @@ use super::error::CallError;
 use super::reply::{Completion, Reply};
 use super::service::Service;
 use super::wire::{CANCEL, HEAD_BYTES, Head, REFUSED};
+use crate::bus::Bus;
 use crate::consumer::Consumer;
 use crate::error::{Error, PollError, PublishError};
 use crate::layout::state::SeatState;
@@ -73,13 +74,17 @@ impl<'a> CallerOptions<'a> {
         let Service { requests, replies } = self.service;
         let replies = replies.consumer().name(name.clone()).wait(self.wait).attach()?;
         let requests = requests.producer().name(name).wait(self.wait).attach()?;
-        let server = requests.peer(Role::Consumer, 0).ok_or_else(|| Error::Corrupt {
-            name: self.service.requests.name().to_owned(),
+        let no_seat = |bus: &Bus| Error::Corrupt {
+            name: bus.name().to_owned(),
             reason: "it has no seat for a server".to_owned(),
-        })?;
+        };
+        let Service { requests: asked, replies: answered } = self.service;
+        let server = ServerSeats {
+            reads: requests.peer(Role::Consumer, 0).ok_or_else(|| no_seat(asked))?,
+            replies: replies.peer(Role::Producer, 0).ok_or_else(|| no_seat(answered))?,
+        };
         Ok(Caller {
-            id: Head::caller(requests.lane(), requests.epoch()),
-            last_seen: seat::state(&server),
+            last_seen: server.look(),
             lost: replies.lost(),
             calls: Calls::new(self.in_flight),
             ended: VecDeque::new(),
@@ -106,14 +111,12 @@ impl<'a> CallerOptions<'a> {
 pub struct Caller {
     requests: Producer,
     replies: Consumer,
-    /// The seat of whoever serves.
-    server: Shared<SeatWords>,
-    id: u64,
+    server: ServerSeats,
     calls: Calls,
     /// Calls that ended otherwise than by the reply that comes next.
     ended: VecDeque<Completion<'static>>,
-    /// The server's seat as it was at the last look.
-    last_seen: SeatState,
+    /// How the server's seats stood when calls were last ended for want of one.
+    last_seen: Seen,
     /// Frames that were lost at the last look.
     lost: u64,
     late: u64,
@@ -121,6 +124,34 @@ pub struct Caller {
     empty_polls: u32,
     /// The one call that a look is to be about, if it is.
     looked_for: Option<Call>,
+}
+
+/// The seats of whoever serves.
+#[derive(Debug)]
+struct ServerSeats {
+    /// On the bus of requests: taken first, left first.
+    reads: Shared<SeatWords>,
+    /// On the bus of replies: taken when it reads for certain, left when it has replied for the last time.
+    replies: Shared<SeatWords>,
+}
+
+/// How those seats stood, at the replies and then at the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen(SeatState, SeatState);
+
+impl ServerSeats {
+    fn look(&self) -> Seen {
+        Seen(seat::state(&self.replies), seat::state(&self.reads))
+    }
+}
+
+impl Seen {
+    /// The tenancy of the server, if there was one that reads and replies: what is published after the look
+    /// is read by it, or by nobody.
+    fn who(self) -> Option<u64> {
+        let is_there = |state: SeatState| state.is_taken() && !state.is_lost();
+        (is_there(self.0) && is_there(self.1)).then_some(self.0.epoch())
+    }
 }
 
 impl Caller {
@@ -153,19 +184,19 @@ impl Caller {
             return Err(CallError::NotSent(PublishError::Forked));
         }
         // Before the request is published: a server that comes later does not have it.
-        let state = seat::state(&self.server);
-        if !is_there(state) {
-            self.requests.probe();
+        let Some(server) = self.server.look().who() else {
+            self.ask_who_lives();
             return Err(CallError::NoServer);
-        }
+        };
         let too_many = CallError::TooMany { max: self.calls.max() };
         if self.calls.len() + self.ended.len() >= self.calls.max() {
             return Err(too_many);
         }
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let in_flight = InFlight { deadline, server: state.epoch(), may_be_lost: false };
+        let in_flight = InFlight { deadline, server, may_be_lost: false };
         let call = self.calls.begin(in_flight).ok_or(too_many)?;
-        let sent = self.publish(call, kind, 0, body, timeout.unwrap_or(Duration::MAX));
+        let head = self.head(call, server);
+        let sent = self.publish(head, kind, 0, body, timeout.unwrap_or(Duration::MAX));
         if let Err(error) = sent {
             self.calls.end(call);
             return Err(CallError::NotSent(error));
@@ -173,15 +204,18 @@ impl Caller {
         Ok(call)
     }
 
+    fn head(&self, call: Call, server: u64) -> Head {
+        Head::new(self.requests.lane(), self.requests.epoch(), server, call.0)
+    }
+
     fn publish(
         &mut self,
-        call: Call,
+        head: Head,
         kind: u16,
         flags: u16,
         body: &[u8],
         timeout: Duration,
     ) -> Result<(), PublishError> {
-        let head = Head { caller: self.id, call: call.0 };
         let len = HEAD_BYTES.saturating_add(body.len());
         let mut claim = self.requests.claim_timeout(timeout)?;
         claim.set_len(len)?;
@@ -199,9 +233,15 @@ impl Caller {
         // Who only polls has to learn of the server's death as well.
         self.empty_polls = self.empty_polls.wrapping_add(1);
         if self.empty_polls.is_multiple_of(POLLS_PER_PROBE) && self.calls.len() > 0 {
-            self.requests.probe();
+            self.ask_who_lives();
         }
         None
+    }
+
+    /// Has the dead taken for dead, if it is time to ask.
+    fn ask_who_lives(&mut self) {
+        self.replies.probe();
+        self.requests.probe();
     }
 
     /// The end of any call, or `None` when none ended within `timeout`.
@@ -253,11 +293,11 @@ impl Caller {
     /// Gives a call up: its reply is wanted no more, and the server is told if there is room. `false`: it
     /// has ended already.
     pub fn cancel(&mut self, call: Call) -> bool {
-        let was_in_flight = self.calls.end(call).is_some();
-        if was_in_flight {
-            self.tell_cancelled(call);
+        let in_flight = self.calls.end(call);
+        if let Some(in_flight) = in_flight {
+            self.tell_cancelled(call, in_flight.server);
         }
-        was_in_flight || self.take_end_of(call).is_some()
+        in_flight.is_some() || self.take_end_of(call).is_some()
     }
 
     /// Calls in flight.
@@ -275,7 +315,7 @@ impl Caller {
     /// Whether a server is attached now, as far as is known.
     #[must_use]
     pub fn has_server(&self) -> bool {
-        !self.requests.is_forked() && is_there(seat::state(&self.server))
+        !self.requests.is_forked() && self.server.look().who().is_some()
     }
 
     /// Waits until a server is attached, for `timeout` at most. Whether one is.
@@ -291,15 +331,16 @@ impl Caller {
     }
 
     /// Best effort: the server may spare itself the work.
-    fn tell_cancelled(&mut self, call: Call) {
-        let _told = self.publish(call, 0, CANCEL, &[], Duration::ZERO);
+    fn tell_cancelled(&mut self, call: Call, server: u64) {
+        let _told = self.publish(self.head(call, server), 0, CANCEL, &[], Duration::ZERO);
     }
 
     /// Whether the next frame to read is a reply to a call in flight; passes over what is not.
     fn has_reply(&mut self) -> bool {
-        let Self { replies, calls, late, id, .. } = self;
+        let Self { replies, requests, calls, late, .. } = self;
+        let (lane, epoch) = (requests.lane(), requests.epoch());
         let found = replies.skip_while(|frame| match Head::of(&frame) {
-            Some((head, _)) if head.caller == *id => {
+            Some((head, _)) if head.is_of(lane, epoch) => {
                 let is_wanted = calls.has(Call(head.call));
                 *late += u64::from(!is_wanted);
                 !is_wanted
@@ -330,11 +371,11 @@ impl Caller {
             // Nothing of the parent's is mapped here.
             return !self.ended.is_empty();
         }
-        // The seat before the replies: whoever is seen gone has published all that it ever will.
-        let state = seat::state(&self.server);
-        if state != self.last_seen && !self.has_reply() && self.replies.lag() == 0 {
-            self.last_seen = state;
-            let server = is_there(state).then_some(state.epoch());
+        // The seats before the replies: whoever is seen gone has published all that it ever will.
+        let seen = self.server.look();
+        if seen != self.last_seen && !self.has_reply() && self.replies.lag() == 0 {
+            self.last_seen = seen;
+            let server = seen.who();
             let ended = &mut self.ended;
             self.calls.end_all(
                 |one| Some(one.server) != server,
@@ -362,11 +403,12 @@ impl Caller {
         let mut over = Vec::new();
         self.calls.end_all(
             |call| call.deadline.is_some_and(|deadline| deadline <= now),
-            |call, in_flight| over.push((call, in_flight.may_be_lost)),
+            |call, in_flight| over.push((call, in_flight)),
         );
-        for (call, may_be_lost) in over {
-            self.tell_cancelled(call);
-            let error = if may_be_lost { CallError::ReplyLost } else { CallError::TimedOut };
+        for (call, in_flight) in over {
+            self.tell_cancelled(call, in_flight.server);
+            let error =
+                if in_flight.may_be_lost { CallError::ReplyLost } else { CallError::TimedOut };
             self.ended.push_back(Completion { call, result: Err(error) });
         }
     }
@@ -415,13 +457,8 @@ impl Caller {
             std::thread::sleep(until.min(NAP));
         }
         // Unless the server has answered since, it may be dead: that is asked for every 2 ms at most.
-        self.requests.probe();
+        self.ask_who_lives();
     }
-}
-
-/// Whether a server's seat is somebody's who serves.
-fn is_there(state: SeatState) -> bool {
-    state.is_taken() && !state.is_lost()
 }
 
 impl Waits for Caller {
@@ -437,12 +474,47 @@ impl Waits for Caller {
     }
 
     fn probe(&mut self) {
-        self.replies.probe();
-        self.requests.probe();
+        self.ask_who_lives();
     }
 
     fn longest_wait(&self) -> Duration {
         let until = |soonest: Instant| soonest.saturating_duration_since(Instant::now());
         self.calls.soonest().map_or(PARK, until).min(PARK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Removed<'a>(&'a str);
+
+    impl Drop for Removed<'_> {
+        fn drop(&mut self) {
+            let _removed = Service::remove(self.0);
+        }
+    }
+
+    #[test]
+    fn request_for_the_server_before_is_passed_over_by_the_next() {
+        let name = format!("t-{}-request-stale", std::process::id());
+        let _removed = Removed(&name);
+        let service = Service::options().create(&name).unwrap();
+        let mut caller = service.caller().attach().unwrap();
+        let first = service.server().attach().unwrap();
+        let asked = caller.server.look().who().unwrap();
+        drop(first);
+        let mut next = service.server().attach().unwrap();
+        // As by a caller that looked, was stopped, and went on.
+        let stale = caller.head(Call(0), asked);
+        caller.publish(stale, 1, 0, b"stale", Duration::MAX).unwrap();
+        caller.publish(stale, 1, CANCEL, b"", Duration::MAX).unwrap();
+        let call = caller.send(1, b"new", None).unwrap();
+        let request = next.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!(request.payload(), b"new");
+        let to = request.reply_to();
+        assert!(!next.is_cancelled(to));
+        assert!(next.reply(to, 1, b"").unwrap());
+        assert!(caller.wait(call).is_ok());
     }
 }

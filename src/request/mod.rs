@@ -8,10 +8,13 @@
 //! | `NAME.rep` | the server's | every caller, which takes its own | never waits: the oldest replies go |
 //!
 //! So a caller that is stopped, slow or dead holds up nobody: its replies are overwritten in time. A
-//! server waits for no caller. Whether the server of a call is still there is read off its seat, of
-//! which the callers themselves prove that its holder is dead (`seat::recovery`); the seat's epoch
-//! tells a server from the one after it. Nothing is made for a call but a slot in its caller's memory,
-//! so there is nothing that a death could leave behind.
+//! server waits for no caller. Whether the server of a call is still there is read off its seats, of
+//! which the callers themselves prove that their holder is dead (`seat::recovery`); the epoch of the
+//! one at the replies tells a server from the one after it. It takes that one last, when it reads
+//! requests for certain, and a request names whom it is asked of: so each is read by the server whose
+//! callers wait for it, or by none, and none waits for a server that does not know of it. Nothing is
+//! made for a call but a slot in its caller's memory, so there is nothing that a death could leave
+//! behind.
 //!
 //! * `service`: making and finding one. * `caller`, `calls`: one side. * `server`: the other.
 //! * `wire`: what a request looks like. * `error`: what becomes of a call.

@@ -53,9 +53,10 @@ impl<'a> ServerOptions<'a> {
     pub fn attach(self) -> Result<Server, Error> {
         let name = self.name.unwrap_or_else(seat::process_name);
         let Service { requests, replies } = self.service;
-        // Replies first: whoever sees a server at the requests can expect its replies.
-        let lane = replies.producer().name(name.clone()).attach()?;
-        let requests = requests.consumer().name(name).wait(self.wait).attach()?;
+        // Requests first, and to the end: whoever sees a server at the replies is heard by it. Its seat
+        // at the requests says so too early, since where it starts to read is settled after that.
+        let requests = requests.consumer().name(name.clone()).wait(self.wait).attach()?;
+        let lane = replies.producer().name(name).attach()?;
         let lanes = self.service.requests.info().lanes;
         let callers = (0..lanes).map(|lane| requests.peer(Role::Producer, lane)).collect();
         let office = Office { replies: lane, callers, cancelled: VecDeque::new(), unwanted: 0 };
@@ -70,7 +71,7 @@ impl<'a> ServerOptions<'a> {
 /// [`CallError::ServerGone`](super::CallError::ServerGone).
 #[derive(Debug)]
 pub struct Server {
-    // Drop order: who sees the requests' consumer gone has all replies.
+    // Drop order: who sees the replies' producer gone has all replies, and nobody reads requests.
     requests: Consumer,
     office: Office,
 }
@@ -166,6 +167,8 @@ impl Server {
     fn skip(&mut self) -> Result<bool, PollError> {
         let Self { requests, office } = self;
         let skipped = requests.skip_while(|frame| match Head::of(&frame) {
+            // Asked of the one before, whose callers are told that it has gone.
+            Some((head, _)) if !head.asks(office.replies.epoch()) => true,
             Some((head, _)) if frame.flags() & CANCEL != 0 => {
                 office.note_cancel(ReplyTo(head));
                 true
@@ -219,7 +222,7 @@ impl Office {
         let seat = usize::try_from(head.lane()).ok().and_then(|lane| self.callers.get(lane));
         seat.and_then(Option::as_ref).is_some_and(|seat| {
             let state = seat::state(seat);
-            state.is_taken() && !state.is_lost() && state.epoch() << 8 >> 8 == head.epoch()
+            state.is_taken() && !state.is_lost() && head.is_of(head.lane(), state.epoch())
         })
     }
 
