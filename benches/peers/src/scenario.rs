@@ -143,6 +143,7 @@ impl Scenario {
                 let lanes = list(&[1, 16], &[1, 4, 16, 64, 256]);
                 let consumers = list(&[1, 8], &[1, 4, 16, 64]);
                 let capacities = list(&[18, 24], &[18, 20, 22, 24, 26, 28, 30]);
+                let alone = list(&[1, 64], &[1, 16, 64, 256]);
                 let rings = capacities
                     .into_iter()
                     .map(|power| 1_usize << power)
@@ -151,6 +152,9 @@ impl Scenario {
                     .into_iter()
                     .map(|count| poll_cost(extent, count))
                     .chain(consumers.into_iter().map(|count| publish_cost(extent, count)))
+                    .chain([1, RING_SIZE_BATCH].into_iter().flat_map(|batch| {
+                        alone.iter().map(move |&lanes| lone_lane(extent, lanes, batch))
+                    }))
                     .chain(rings.map(|bytes| ring_size(extent, bytes)))
                     .collect()
             }
@@ -291,6 +295,12 @@ fn poll_cost(extent: &Extent, lanes: usize) -> Case {
     let shape = Shape { capacity_bytes, idle_producers, ..plain(extent, PAYLOAD_BYTES) };
     let name = format!("poll, 1 of {lanes} busy, one thread");
     Case { name, shape, kind: Kind::PollCost, duration_ns: extent.duration_ns }
+}
+
+/// As `throughput`, with lanes or rings beside the busy one.
+fn lone_lane(extent: &Extent, lanes: usize, batch: usize) -> Case {
+    let shape = Shape { batch, idle_producers: lanes - 1, ..plain(extent, PAYLOAD_BYTES) };
+    stream(extent, format!("1 of {lanes} sends, {}", batches_of(batch)), shape)
 }
 
 fn publish_cost(extent: &Extent, consumers: usize) -> Case {
