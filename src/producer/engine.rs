@@ -195,7 +195,8 @@ impl Engine {
     }
 
     /// Makes sure that the next `count` frames may be written.
-    #[inline]
+    #[allow(clippy::inline_always)] // for one frame, much of it falls away
+    #[inline(always)]
     pub(super) fn reserve(&mut self, count: u64, room: Room) -> Result<(), PublishError> {
         if count == 1 && self.is_short_way(1) {
             return Ok(());
@@ -302,7 +303,8 @@ impl Engine {
     }
 
     /// Publishes the `count` frames that were reserved and written. On failure nothing is visible.
-    #[inline]
+    #[allow(clippy::inline_always)] // for one frame, much of it falls away
+    #[inline(always)]
     pub(super) fn commit(&mut self, count: u64, room: Room) -> Result<u64, PublishError> {
         if self.is_short_way(count) {
             let first = self.lane.head();
