@@ -24,3 +24,4 @@ mod slow;
 mod streams;
 mod table;
 mod torture;
+mod torture_group;
