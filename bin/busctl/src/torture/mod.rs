@@ -19,7 +19,8 @@
 //! board, say, gaps    what all processes share; what workers say; how long others stand still
 //! violation        the promises, by what breaks them
 //! group            the same for the members of a consumer group
-//! tables           the same for the writers of a table, in one file
+//! tables, requests the same for the writers of a table, and for a service and its callers
+//!   herd           their processes
 //! ```
 //! Workers use `busway_crashable`, the library with its crash points compiled in; the conductor uses
 //! `busway` as everybody does. docs/reliability.md says what is promised and how it is checked.
@@ -36,6 +37,7 @@ mod fate;
 mod frame;
 mod gaps;
 mod group;
+mod herd;
 mod ledger;
 mod observe;
 mod pen;
@@ -47,6 +49,7 @@ mod random;
 mod reading;
 mod recover;
 mod report;
+mod requests;
 mod sabotage;
 mod say;
 mod scenario;
@@ -91,6 +94,14 @@ enum TortureVerb {
     Group(group::GroupArgs),
     /// Kill and stop writers of a table, and check what is read
     Table(tables::TableArgs),
+    /// Kill and stop a server and its callers, and account for every call
+    Request(requests::RequestArgs),
+    /// A server or a caller that is tortured
+    #[command(hide = true)]
+    RequestWorker {
+        /// Which of both, the service, and so on
+        words: Vec<String>,
+    },
     /// A writer of a table that is tortured
     #[command(hide = true)]
     TableWriter {
@@ -133,6 +144,8 @@ struct BusArgs {
 pub fn run(args: TortureArgs, out: &Out) -> Result<ExitCode, Failure> {
     match args.verb {
         Some(TortureVerb::Group(args)) => group::run(&args, out),
+        Some(TortureVerb::Request(args)) => requests::run(&args, out),
+        Some(TortureVerb::RequestWorker { words }) => requests::work::run(&words),
         Some(TortureVerb::Table(args)) => tables::run(&args, out),
         Some(TortureVerb::TableWriter { words }) => tables::work(&words),
         Some(TortureVerb::Worker { plan }) => Ok(worker::run(&plan)),

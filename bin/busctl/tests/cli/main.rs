@@ -25,3 +25,4 @@ mod streams;
 mod table;
 mod torture;
 mod torture_group;
+mod torture_request;
