@@ -112,7 +112,7 @@ try() {
 writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=src/lane/lossy.rs
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
-claims=src/claims/mod.rs
+claims=src/claims/mod.rs cmodel=src/claims/model.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
 state=src/layout/state.rs kept=src/lane/kept.rs
 bell=src/sync/bell.rs bmodel=src/sync/bell/model.rs post=src/waiter/post.rs pmodel=src/waiter/post/model.rs
@@ -227,6 +227,9 @@ mutant claim-head-relaxed $claims 's/(let head = head\.load\(Ordering::)Acquire/
 mutant gate-past-claims $claims 's/self\.word\(position\)\) != Stand::Done/self.word(position)) == Stand::Fresh/' claims::model::gate_is
 mutant claim-copy-unchecked $claims 's/load\(Ordering::Relaxed\) == claim\.word\(\)/load(Ordering::Relaxed) != 0/' claims::model::gate_and
 mutant claim-copy-unfenced $claims 's/fence\(Ordering::Acquire\);//' claims::model::gate_and
+mutant claim-seat-unlooked $cmodel 's/ && !lane\.lets_go\(0\) \{/ {/' claims::model::removed
+mutant claim-seat-looked-at-first $cmodel 's/(let copy = [^\n]*\n\s*lane\.step\(\);\n\s*if lane\.claims\(\)\.holds\(position, claim\) && )!lane\.lets_go\(0\)/let is_there = !lane.lets_go(0); $1is_there/' claims::model::removed
+mutant claim-head-ahead-is-corrupt $cmodel 's/assert!\(lane\.lets_go\(0\)/assert!(false/' claims::model::removed
 # Cells: reading and writing.
 cread=src/cells/read.rs cwrite=src/cells/write.rs cclaim=src/cells/claim.rs
 crecover=src/cells/recover.rs cbell=src/cells/bell.rs cmodel=src/cells/model.rs

@@ -38,6 +38,9 @@ struct Memory {
     /// Counts steps whose order loom is to try both ways: by itself it tries two accesses to a word in
     /// both orders only while nobody else touches it in between.
     steps: AtomicU64,
+    /// Whether the group may be removed: then its standing is looked at.
+    mortal: bool,
+    removed: AtomicU64,
 }
 
 // SAFETY: the cells are the only part that is not `Sync`, and loom watches each access to them.
@@ -82,10 +85,19 @@ impl Gates for Lane {
     fn cursor(&self, consumer: u32) -> Option<&AtomicU64> {
         (consumer == 0).then_some(&self.memory.gate)
     }
+
+    fn lets_go(&self, _consumer: u32) -> bool {
+        // As `regions::standings` and `Berth::is_held` look at the seat.
+        self.memory.mortal && self.memory.removed.load(Ordering::Acquire) != 0
+    }
 }
 
 impl Lane {
     fn new() -> Self {
+        Self::of(false)
+    }
+
+    fn of(mortal: bool) -> Self {
         let memory = Arc::new(Memory {
             words: lane_words(ORIGIN),
             attached: AtomicU64::new(1),
@@ -94,6 +106,8 @@ impl Lane {
             slots: [AtomicU64::new(0), AtomicU64::new(0)],
             cells: [UnsafeCell::new(0), UnsafeCell::new(0)],
             steps: AtomicU64::new(0),
+            mortal,
+            removed: AtomicU64::new(0),
         });
         let lane = Self { memory, life: Life::without_end() };
         lane.claims().begin(ORIGIN);
@@ -268,6 +282,37 @@ fn gate_and_reuse_never_give_a_slow_member_a_frame_of_another_lap() {
         slow.join().unwrap();
         assert_eq!((taken, published), (Some(ORIGIN), 1), "the gate has passed it");
         assert!(!lane.claims().finish(position, claim));
+    });
+}
+
+/// The group is removed while a member copies: producers wait for it no more, and use a slot again whose
+/// claim stands. No copy of another lap is believed, and no head that is too far ahead is taken for one
+/// that nobody stores.
+#[test]
+fn removed_group_gives_no_member_a_frame_of_another_lap() {
+    explore(None, || {
+        let lane = Lane::of(true);
+        assert_eq!(lane.publish(2), 2);
+        let (position, claim) = lane.claim(0, false).unwrap();
+        let slow = thread::spawn({
+            let lane = lane.clone();
+            move || {
+                lane.step();
+                let copy = lane.slot(position).load(Ordering::Relaxed);
+                lane.step();
+                if lane.claims().holds(position, claim) && !lane.lets_go(0) {
+                    assert_eq!(copy, position, "a copy that is believed is whole");
+                }
+                if Window::look(&lane.memory.words.head, &lane.memory.gate, CAPACITY).is_err() {
+                    assert!(lane.lets_go(0), "nobody stores such a head while the group is there");
+                }
+            }
+        });
+        // As `reset::disband` ends the seat's tenancy.
+        assert_eq!(lane.memory.removed.fetch_or(1, Ordering::AcqRel), 0);
+        let published = lane.publish(1);
+        slow.join().unwrap();
+        assert_eq!(published, 1, "nobody is waited for");
     });
 }
 

@@ -284,9 +284,22 @@ impl Engine {
             return Err(PollError::Corrupt { lane: number });
         };
         Window::look(&lane.words.head, gate, self.capacity).map_err(|_| {
+            if !self.gates() {
+                return PollError::Removed;
+            }
             self.regions.note_corruption();
             PollError::Corrupt { lane: number }
         })
+    }
+
+    /// Whether producers wait for the group, and did until now. They do not when it was removed: then
+    /// they overwrite what is claimed, whatever the claims say.
+    ///
+    /// After a look at the head, or a copy and `Claims::holds`: both acquire what the producer had seen
+    /// before it went past the gate, the end of the group among it. So a head that is too far ahead, or
+    /// a copy that was overwritten, comes with the end.
+    fn gates(&self) -> bool {
+        self.berth.is_held(&self.bus_seat)
     }
 
     /// Claims frames of a lane that nobody has claimed, as many as come one after the other.
@@ -355,7 +368,10 @@ impl Engine {
         self.claimed = self.claimed.wrapping_add(count as u64);
         let is_whole =
             |(step, claim): &(u64, &ClaimWord)| claims.holds(first.wrapping_add(*step), **claim);
-        let whole = (0_u64..).zip(&self.claims).take_while(is_whole).count();
+        let mut whole = (0_u64..).zip(&self.claims).take_while(is_whole).count();
+        if !self.gates() {
+            whole = 0;
+        }
         for (step, claim) in (0_u64..).zip(&self.claims).skip(whole + 1) {
             // What comes after one that was taken back may still be held.
             let _held = claims.put_back(first.wrapping_add(step), *claim, millis(now_ns));
@@ -385,7 +401,7 @@ impl Engine {
     ) -> Option<FrameRef<'_>> {
         let lane = self.lanes.get(index)?;
         copy(&lane.data, self.shape, position, &mut self.buffer, 0);
-        if !lane.group.claims.holds(position, claim) {
+        if !lane.group.claims.holds(position, claim) || !self.gates() {
             return None;
         }
         let number = u32::try_from(index).ok()?;

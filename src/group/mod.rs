@@ -41,7 +41,7 @@ pub use member::{Delivered, GroupMember, MemberOptions, Receipt};
 pub use stat::{GroupLaneStat, GroupStat, MemberStat};
 
 use crate::bus::Bus;
-use crate::error::{Error, GroupFault};
+use crate::error::{Error, GroupFault, PollError};
 use crate::layout::group::GroupHeader;
 use crate::options::Delivery;
 use crate::shm::mapping::Access;
@@ -197,6 +197,11 @@ impl Group {
     #[must_use]
     pub fn is_removed(&self) -> bool {
         !self.inner.berth.is_held_in(&self.inner.bus.looked_at())
+    }
+
+    /// What a head is that is further ahead of the gate than a ring: nobody waits for a group that is gone.
+    fn impossible(&self, lane: u32) -> PollError {
+        if self.is_removed() { PollError::Removed } else { PollError::Corrupt { lane } }
     }
 
     fn header(&self) -> &GroupHeader {

@@ -5,7 +5,7 @@
 use super::Group;
 use crate::buffer::Buffer;
 use crate::claims::Window;
-use crate::error::{Error, PollError};
+use crate::error::Error;
 use crate::lane::lossy::Check;
 use crate::layout::claim::Stand;
 use crate::received::FrameRef;
@@ -26,7 +26,7 @@ pub(super) fn pending(group: &Group, mut look: impl FnMut(FrameRef<'_>)) -> Resu
     let lanes = lookout.lanes.iter().zip(row.positions.iter().zip(&group.inner.regions.lanes));
     for (number, (memory, (gate, lane))) in (0_u32..).zip(lanes) {
         let window = Window::look(&memory.words.head, gate, capacity)
-            .map_err(|_| PollError::Corrupt { lane: number })?;
+            .map_err(|_| group.impossible(number))?;
         for step in 0..window.len() {
             let position = window.gate.wrapping_add(step);
             if lane.claims.stand(position, lane.claims.word(position)) == Stand::Done {

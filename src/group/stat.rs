@@ -68,7 +68,8 @@ impl Group {
     /// Cost: a word per frame of the backlog, and a system call per member.
     ///
     /// # Errors
-    /// [`Error::Poll`] with [`PollError::Corrupt`] for words that no honest participant writes, and with
+    /// [`Error::Poll`] with [`PollError::Corrupt`] for words that no honest participant writes, with
+    /// [`PollError::Removed`] for a group that is gone and that producers have gone past, and with
     /// [`PollError::Truncated`].
     pub fn stat(&self) -> Result<GroupStat, Error> {
         let regions = self.inner.bus.looked_at();
@@ -101,7 +102,7 @@ impl Group {
                 continue;
             };
             let window = Window::look(&words.head, gate, self.header().capacity)
-                .map_err(|_| PollError::Corrupt { lane: number })?;
+                .map_err(|_| self.impossible(number))?;
             let mut backlog = 0;
             for step in 0..window.len() {
                 let position = window.gate.wrapping_add(step);

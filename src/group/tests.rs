@@ -481,6 +481,24 @@ fn scribbled_words_are_an_error_until_the_group_is_reset() {
 }
 
 #[test]
+fn producer_that_goes_on_after_a_group_was_removed_corrupts_nothing() {
+    let scratch = Scratch::new("gone");
+    let bus = scratch.bus();
+    let group = bus.group("g").create().unwrap();
+    let mut producer = bus.producer().attach().unwrap();
+    publish(&mut producer, 0, 8);
+    let mut member = group.member().attach().unwrap();
+    let (_, receipt) = next(&mut member);
+    bus.remove_group("g").unwrap();
+    publish(&mut producer, 8, 40);
+    let _acknowledged = member.ack(receipt);
+    assert_eq!(member.nack(receipt, Duration::ZERO), Err(AckError::TakenBack));
+    assert!(matches!(group.stat(), Err(Error::Poll(PollError::Removed))));
+    drop(member);
+    assert_eq!(bus.stat().corruptions, 0);
+}
+
+#[test]
 fn hint_that_leads_past_frames_loses_none() {
     let scratch = Scratch::new("hint");
     let bus = scratch.bus();

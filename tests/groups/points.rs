@@ -119,6 +119,26 @@ fn maker_that_stops_at_any_point_holds_up_nobody_who_does_not_want_its_group() {
     }
 }
 
+#[test]
+fn member_that_stops_with_a_claim_is_handed_nothing_of_a_group_that_was_removed_meanwhile() {
+    for point in [CrashPoint::GroupClaimed, CrashPoint::GroupAckNotMade] {
+        let scratch = Scratch::new(&format!("removed-{}", &point.name()[6..]));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600));
+        let mut worker = scratch.spawn(&format!("work {} stop", point.name()));
+        publish(&mut producer, 0, FRAMES, || is_at_its_end(&worker));
+        wait_until(|| is_at_its_end(&worker));
+        bus.remove_group("g").unwrap();
+        // Nobody holds the producer back: it comes round to the slot of what was claimed.
+        publish(&mut producer, FRAMES, FRAMES, || false);
+        kill_process(Pid::from_child(&worker.0), Signal::CONT).unwrap();
+        assert!(worker.0.wait().unwrap().success(), "{}: it learns of it", point.name());
+        let seen = scratch.read();
+        let later: Vec<_> = seen.keys().filter(|number| **number >= FRAMES).collect();
+        assert!(later.is_empty(), "{}: {later:?} were never the group's", point.name());
+        assert_eq!(bus.stat().corruptions, 0, "{}: nobody wrote anything wrong", point.name());
+    }
+}
+
 fn set_up(scratch: &Scratch, timeout: Duration) -> (Bus, Producer) {
     let options = Bus::options().lanes(2).capacity_frames(16).payload_bytes(8);
     let bus = options.create(&scratch.name).unwrap();

@@ -2,10 +2,10 @@
 //! killed: what each has promised and done, what was done to whom, and what was seen.
 //!
 //! ```text
-//! phase · event · held        what the conductor tells everybody
+//! phase · event · held · clock    what the conductor tells everybody
 //! tenants                     which life has each lane
 //! order                       which batch each ticket stood for, by whoever passed it first
-//! gaps                        how long others stood still, by what had been done
+//! gaps · again                how long others stood still, by what had been done; and frames
 //! lives                       a record for each process that there ever was, reused in turn
 //! ```
 //! A memfd, which workers inherit: nothing of it is left when they are gone. Nothing but atomics, so
@@ -37,8 +37,10 @@ pub enum Phase {
     Work = 0,
     /// All but consumers and observers leave.
     Leave = 1,
-    /// Consumers and observers read to the end and leave.
+    /// Who reads does so to the end, and leaves.
     Drain = 2,
+    /// Everybody else leaves.
+    Close = 3,
 }
 
 /// How far a life has come.
@@ -74,6 +76,12 @@ pub struct Life {
     pub hits: AtomicU64,
     /// What it did that is neither of these: refusals, buses made, seats given back.
     pub deeds: AtomicU64,
+    /// How often it has gone round, of those that are known to live by that.
+    pub turns: AtomicU64,
+    /// When the conductor killed it, stored before; 0: it has not.
+    pub killed_ns: AtomicU64,
+    /// The same on the board's clock.
+    pub killed_clock_us: AtomicU64,
 }
 
 impl Life {
@@ -110,8 +118,9 @@ impl Life {
         // ORDERING: relaxed for all; the process that reads them is started later, and others learn
         // of this life by its frames.
         let words = [&self.stage, &self.seat, &self.start, &self.started, &self.returned];
-        let counts = [&self.read, &self.lost, &self.hits, &self.deeds];
-        words.iter().chain(&counts).for_each(|word| word.store(0, Ordering::Relaxed));
+        let counts = [&self.read, &self.lost, &self.hits, &self.deeds, &self.turns];
+        let ends = [&self.killed_ns, &self.killed_clock_us];
+        words.iter().chain(&counts).chain(&ends).for_each(|word| word.store(0, Ordering::Relaxed));
         self.id.store(id, Ordering::Release);
     }
 }
@@ -124,10 +133,14 @@ pub struct Board {
     pub event: AtomicU64,
     /// Odd while a process stands still on which others may rightly wait; grows with each change.
     pub held: AtomicU64,
+    /// Microseconds that count, as the conductor gets to see them: see `wedge`.
+    pub clock_us: AtomicU64,
     /// The life that has each lane; 0: none yet.
     tenants: [AtomicU64; LANES],
     /// Gaps by the kind of event.
     pub gaps: [Histogram; 4],
+    /// How long frames of a group took to be handed out again, by why.
+    pub again: [Histogram; 2],
     order: [AtomicU64; TICKETS],
     lives: [Life; LIVES],
 }
@@ -139,7 +152,8 @@ impl Board {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Work,
             1 => Phase::Leave,
-            _ => Phase::Drain,
+            2 => Phase::Drain,
+            _ => Phase::Close,
         }
     }
 

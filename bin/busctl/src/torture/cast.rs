@@ -1,7 +1,7 @@
 //! The places of a play, and the workers that have them, one after the other.
 
 use super::actor::Actor;
-use super::board::Mapping;
+use super::board::{Mapping, Phase};
 use super::fate::{Fate, Rules};
 use super::plan::{Part, Plan, Sabotage};
 use super::shape::Shape;
@@ -67,6 +67,8 @@ pub struct Stagehand<'a> {
     pub shape: &'a Shape,
     /// The number of the board's descriptor.
     pub board: i32,
+    /// The same of the journal.
+    pub journal: Option<i32>,
     pub voice: &'a PipeWriter,
 }
 
@@ -97,7 +99,10 @@ impl Place {
         board: &Mapping,
         life: u64,
     ) -> Result<(), Failure> {
-        let fate = if self.stays {
+        let fate = if board.phase() != Phase::Work {
+            // It is to do what is left, and nothing is done to it any more.
+            Fate::default()
+        } else if self.stays {
             self.next_stop(hand, 0)
         } else {
             Fate::draw(hand.rules, hand.shape, self.part, self.number, self.had)
@@ -109,9 +114,10 @@ impl Place {
             part: self.part,
             parent_pid: std::process::id(),
             board: hand.board,
+            journal: hand.journal,
             bus: self.bus.clone(),
             seed: hand.rules.seed,
-            batch_max: hand.shape.batch_max,
+            batch_max: hand.shape.batch_max(self.part),
             arm: fate.arm.clone(),
             leave_after_ms: fate.leave_after_ms,
             stays: self.stays,

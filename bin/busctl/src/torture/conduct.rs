@@ -1,21 +1,20 @@
 //! A run: buses in turn, each for a while, and the table at the end.
 
-use super::RunArgs;
 use super::fate::Rules;
-use super::plan::Part;
+use super::plan::{Part, Sabotage};
 use super::play::{House, Play};
 use super::random::mix;
 use super::report::{self, Outcome};
 use super::say::Said;
+use super::scenario::Run;
 use super::shape::Shape;
 use super::tally::Tally;
 use super::violation::Violation;
-use super::{audit, cast, daemons, points};
+use super::{audit, cast, daemons, group, points};
 use crate::bench::{Janitor, Litter};
 use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signal::Stop;
-use busway::{OnFull, Topology};
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, PipeReader};
 use std::process::ExitCode;
@@ -40,22 +39,22 @@ enum Share {
 }
 
 /// Runs, and shows what it has come to.
-pub fn run(args: &RunArgs, out: &Out) -> Result<ExitCode, Failure> {
+pub fn run(run: &Run<'_>, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
-    let seed = args.seed.unwrap_or_else(any_seed);
-    let all = points::all().filter(|point| !point.is_of_tables());
-    let points_only = !args.points.is_empty();
+    let seed = run.orders.seed.unwrap_or_else(any_seed);
+    let (all, asked) = (points::of(run.scenario), &run.orders.points);
+    let points_only = !asked.is_empty();
     let rules = Rules {
         seed,
-        points: all.filter(|point| !points_only || args.points.contains(point)).collect(),
+        points: all.filter(|point| !points_only || asked.contains(point)).collect(),
         points_only,
     };
     let mut tally = Tally::default();
     let begin = Instant::now();
     let daemons = report::daemons();
-    torture(args, &rules, &stop, &mut tally, out)?;
+    torture(run, &rules, &stop, &mut tally, out)?;
     let outcome = Outcome {
-        args,
+        run,
         seed,
         elapsed: begin.elapsed(),
         daemons: daemons.max(report::daemons()),
@@ -77,21 +76,21 @@ pub fn run(args: &RunArgs, out: &Out) -> Result<ExitCode, Failure> {
 
 /// All the buses, one after the other.
 fn torture(
-    args: &RunArgs,
+    run: &Run<'_>,
     rules: &Rules,
     stop: &Stop,
     tally: &mut Tally,
     out: &Out,
 ) -> Result<(), Failure> {
-    let kinds = kinds(args);
-    let (plays, share) = shares(args, u64::try_from(kinds.len()).unwrap_or(1));
+    let (plays, share) = shares(run);
+    let keep_going = run.orders.keep_going;
     let mut janitor = Janitor::hire()?;
     let (reader, voice) = std::io::pipe()?;
     let heard = listen(reader);
     let mut lives = 0;
     let shows = std::io::stderr().is_terminal() && !out.json();
-    for (number, kind) in (0..plays).zip(kinds.iter().cycle()) {
-        let shape = Shape::draw(rules.seed, number, *kind, args.producers, args.consumers);
+    for number in 0..plays {
+        let shape = (run.shape)(rules.seed, number);
         let before = tally.kills.total;
         let mut house = House {
             rules,
@@ -100,20 +99,21 @@ fn torture(
             heard: &heard,
             stop,
             lives: &mut lives,
-            keep_going: args.keep_going,
+            keep_going,
         };
-        play(&mut house, &mut janitor, &shape, share, args)?;
+        play(&mut house, &mut janitor, &shape, share, run.orders.sabotage)?;
         if shows {
             let kills = tally.kills.total - before;
             out.note(format_args!("{} of {plays}: {}: {kills} killed", number + 1, shape.name()));
         }
-        if stop.requested() || (!tally.is_clean() && !args.keep_going) {
+        if stop.requested() || (!tally.is_clean() && !keep_going) {
             return Ok(());
         }
     }
-    if args.daemon {
+    if run.daemon {
+        let kills = run.orders.kills.unwrap_or(0);
         let share = match share {
-            Share::Kills(_) => Share::Kills(args.kills.unwrap_or(0).div_ceil(DAEMON_KILLS_ONE_IN)),
+            Share::Kills(_) => Share::Kills(kills.div_ceil(DAEMON_KILLS_ONE_IN)),
             time @ Share::Time(_) => time,
         };
         let begin = Instant::now();
@@ -121,7 +121,7 @@ fn torture(
             Share::Time(time) => begin.elapsed() >= time,
             Share::Kills(kills) => tally.daemon_kills >= kills,
         };
-        daemons::torture(rules.seed, tally, &mut janitor, stop, args.keep_going, over)?;
+        daemons::torture(rules.seed, tally, &mut janitor, stop, keep_going, over)?;
     }
     Ok(())
 }
@@ -132,16 +132,17 @@ fn play(
     janitor: &mut Janitor,
     shape: &Shape,
     share: Share,
-    args: &RunArgs,
+    sabotage: Option<Sabotage>,
 ) -> Result<(), Failure> {
     let name = format!("torture-{}-{}", std::process::id(), shape.number);
     let buses = cast::places(shape, &name, None).into_iter().map(|place| place.bus);
-    let litter: BTreeSet<Litter> = buses.map(Litter::Bus).collect();
+    let letters = shape.group.is_some().then(|| group::litter(&name));
+    let litter: BTreeSet<Litter> = buses.chain(letters).map(Litter::Bus).collect();
     for bus in &litter {
         janitor.expect(bus.clone())?;
     }
     let (begin, before) = (Instant::now(), house.tally.kills.total);
-    let mut play = Play::begin(house, shape, &name, args.sabotage)?;
+    let mut play = Play::begin(house, shape, &name, sabotage)?;
     play.go_on(|tally| match share {
         Share::Time(time) => begin.elapsed() >= time,
         Share::Kills(kills) => tally.kills.total - before >= kills,
@@ -158,23 +159,15 @@ fn play(
     Ok(())
 }
 
-/// The kinds of buses that were asked for.
-fn kinds(args: &RunArgs) -> Vec<(Topology, OnFull)> {
-    let with_policies = |topology: &Topology| {
-        let topology = *topology;
-        args.on_full.0.iter().map(move |on_full| (topology, *on_full))
-    };
-    args.topology.0.iter().flat_map(with_policies).collect()
-}
-
 /// How many buses there are, as often each kind, and how much of the run is for each.
-fn shares(args: &RunArgs, kinds: u64) -> (u64, Share) {
+fn shares(run: &Run<'_>) -> (u64, Share) {
+    let kinds = run.kinds.max(1);
     let rounds = |plays: u64| plays.div_ceil(kinds).max(1) * kinds;
-    if let Some(kills) = args.kills {
+    if let Some(kills) = run.orders.kills {
         let plays = rounds(kills.div_ceil(PLAY_KILLS_MAX));
         return (plays, Share::Kills(kills.div_ceil(plays)));
     }
-    let seconds = args.seconds.unwrap_or(SECONDS);
+    let seconds = run.orders.seconds.unwrap_or(SECONDS);
     let plays = rounds(seconds.div_ceil(PLAY_MAX.as_secs()));
     let time_ms = seconds * 1000 / plays;
     (plays, Share::Time(Duration::from_millis(time_ms)))

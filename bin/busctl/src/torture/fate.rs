@@ -15,6 +15,9 @@ const LIFE_MS_MAX: u64 = 120;
 /// The same for one that is armed: it is to die at its point.
 const ARMED_LIFE_MS_MAX: u64 = 200;
 
+/// Of so many members that are killed, all are.
+const TAKES_ALL_PERCENT: u64 = 4;
+
 /// How long anybody stands still at most.
 const STOP_MS_MAX: u64 = 300;
 
@@ -32,6 +35,8 @@ pub struct Fate {
     pub point_stop: Duration,
     /// It is killed while it stands still.
     pub dies_standing: bool,
+    /// When it is killed, all of its part are.
+    pub takes_all: bool,
 }
 
 /// What a run allows.
@@ -64,7 +69,7 @@ impl Fate {
         if (rules.points_only || random.percent(60))
             && let Some(point) = random.one_of(&points)
         {
-            let nth = random.any_size(points::often(point));
+            let nth = random.any_size(points::often(point, part));
             let stops = random.percent(15);
             fate.arm = Some(Arm { point: point.name().to_owned(), nth, stops });
             fate.kill_after = Some(ms(random.within(ARMED_LIFE_MS_MAX / 2, ARMED_LIFE_MS_MAX)));
@@ -75,6 +80,7 @@ impl Fate {
             fate.leave_after_ms = Some(random.any_size(LIFE_MS_MAX));
             fate.kill_after = None;
         }
+        fate.takes_all = part == Part::Member && random.percent(TAKES_ALL_PERCENT);
         fate
     }
 

@@ -2,6 +2,7 @@
 //! broken.
 //!
 //! ```text
+//! scenario         what a run is of, and what it is told
 //! conduct          a run: buses in turn, the table at the end
 //!   shape          one bus, and who works on it
 //!   play, cast     what is done to its workers, and their places
@@ -17,7 +18,9 @@
 //!   sabotage       breaking each promise, to see that it is noticed
 //! board, say, gaps    what all processes share; what workers say; how long others stand still
 //! violation        the promises, by what breaks them
-//! tables           the same for the writers of a table, in one file
+//! group            the same for the members of a consumer group
+//! tables, requests the same for the writers of a table, and for a service and its callers
+//!   herd           their processes
 //! ```
 //! Workers use `busway_crashable`, the library with its crash points compiled in; the conductor uses
 //! `busway` as everybody does. docs/reliability.md says what is promised and how it is checked.
@@ -33,6 +36,8 @@ mod daemons;
 mod fate;
 mod frame;
 mod gaps;
+mod group;
+mod herd;
 mod ledger;
 mod observe;
 mod pen;
@@ -44,8 +49,10 @@ mod random;
 mod reading;
 mod recover;
 mod report;
+mod requests;
 mod sabotage;
 mod say;
+mod scenario;
 mod shape;
 mod tables;
 mod tally;
@@ -56,10 +63,11 @@ mod worker;
 use crate::exit::Failure;
 use crate::output::Out;
 use crate::table::{Side, Table};
-use crate::units::{in_range, parse_count_from_one};
+use crate::units::in_range;
 use busway::{OnFull, Topology};
-use busway_crashable::CrashPoint;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::Args;
+use scenario::{Orders, Run, Scenario, Several};
+use shape::Shape;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -70,20 +78,30 @@ const ENDS_MAX: u64 = 16;
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 
 /// Arguments of `torture`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct TortureArgs {
     #[command(subcommand)]
     verb: Option<TortureVerb>,
     #[command(flatten)]
-    run: RunArgs,
+    run: BusArgs,
 }
 
 /// Other runs, and the processes of all.
 #[derive(Debug, clap::Subcommand)]
 enum TortureVerb {
+    /// Kill and stop members of a consumer group, and account for every frame
+    Group(group::GroupArgs),
     /// Kill and stop writers of a table, and check what is read
     Table(tables::TableArgs),
+    /// Kill and stop a server and its callers, and account for every call
+    Request(requests::RequestArgs),
+    /// A server or a caller that is tortured
+    #[command(hide = true)]
+    RequestWorker {
+        /// Which of both, the service, and so on
+        words: Vec<String>,
+    },
     /// A writer of a table that is tortured
     #[command(hide = true)]
     TableWriter {
@@ -106,96 +124,75 @@ enum TortureVerb {
     },
 }
 
-/// What a run is to be.
-#[derive(Clone, Debug, clap::Args)]
-struct RunArgs {
-    /// How long it runs [default: 30]
-    #[arg(long, value_name = "N", value_parser = in_range::<u64>(1, SECONDS_MAX))]
-    seconds: Option<u64>,
-    /// Runs until so many processes have been killed
-    #[arg(long, value_name = "N", value_parser = parse_count_from_one, conflicts_with = "seconds")]
-    kills: Option<u64>,
-    /// The buses' topology
-    #[arg(long, value_name = "TOPOLOGY", default_value = "all", value_parser = topologies())]
-    topology: Several<Topology>,
+/// What a run of buses is to be.
+#[derive(Clone, Debug, Args)]
+struct BusArgs {
+    #[command(flatten)]
+    orders: Orders,
     /// What a full lane does
-    #[arg(long, value_name = "POLICY", default_value = "all", value_parser = policies())]
+    #[arg(long, value_name = "POLICY", default_value = "all", value_parser = scenario::policies())]
     on_full: Several<OnFull>,
-    /// Producers of a bus; `single` has one
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = in_range::<u32>(1, ENDS_MAX))]
-    producers: u32,
     /// Consumers of a bus; one of them is never killed
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>(1, ENDS_MAX))]
     consumers: u32,
-    /// Draws the schedule: who is killed or stopped, when, and where; random unless given
-    #[arg(long, value_name = "SEED")]
-    seed: Option<u64>,
-    /// Crash points at which workers die, separated by commas; all unless given
-    #[arg(long, value_name = "POINT,…", value_delimiter = ',', value_parser = parse_point)]
-    points: Vec<CrashPoint>,
-    /// List the crash points
-    #[arg(long)]
-    list_points: bool,
-    /// Go on after a violation
-    #[arg(long)]
-    keep_going: bool,
     /// At the end, also kill daemons while they make and remove buses, in a private directory
     #[arg(long)]
     daemon: bool,
-    /// Has a worker break a promise, to see that it is noticed
-    #[arg(long, hide = true, value_name = "KIND")]
-    sabotage: Option<plan::Sabotage>,
 }
-
-/// One choice or all of them.
-#[derive(Clone, Debug)]
-struct Several<T>(Vec<T>);
 
 /// Tortures.
 pub fn run(args: TortureArgs, out: &Out) -> Result<ExitCode, Failure> {
     match args.verb {
+        Some(TortureVerb::Group(args)) => group::run(&args, out),
+        Some(TortureVerb::Request(args)) => requests::run(&args, out),
+        Some(TortureVerb::RequestWorker { words }) => requests::work::run(&words),
         Some(TortureVerb::Table(args)) => tables::run(&args, out),
         Some(TortureVerb::TableWriter { words }) => tables::work(&words),
         Some(TortureVerb::Worker { plan }) => Ok(worker::run(&plan)),
         Some(TortureVerb::Daemon { parent_pid, directory }) => {
             Ok(daemons::host(parent_pid, directory))
         }
-        None if args.run.list_points => list_points(out).map(|()| ExitCode::SUCCESS),
-        None => conduct::run(&args.run, out),
+        None => run_buses(&args.run, out),
     }
 }
 
-fn topologies() -> impl TypedValueParser<Value = Several<Topology>> {
-    PossibleValuesParser::new(with_all(Topology::NAMES)).map(|name| {
-        let all = [Topology::Single, Topology::Lanes, Topology::Ordered];
-        Several(name.parse().map_or_else(|_| all.to_vec(), |one| vec![one]))
-    })
+fn run_buses(args: &BusArgs, out: &Out) -> Result<ExitCode, Failure> {
+    let BusArgs { orders, on_full, consumers, daemon } = args;
+    if orders.list_points {
+        return list_points(Scenario::Buses, out);
+    }
+    let with_policies = |topology: &Topology| {
+        let topology = *topology;
+        on_full.0.iter().map(move |on_full| (topology, *on_full))
+    };
+    let kinds: Vec<_> = orders.topology.0.iter().flat_map(with_policies).collect();
+    let shape = |seed, number| {
+        let kind = scenario::in_turn(&kinds, number).unwrap_or((Topology::Lanes, OnFull::Block));
+        Shape::draw(seed, number, kind, orders.producers, *consumers)
+    };
+    let run = Run {
+        scenario: Scenario::Buses,
+        orders,
+        kinds: u64::try_from(kinds.len()).unwrap_or(1),
+        shape: &shape,
+        words: format!("--on-full {} --consumers {consumers}", on_full.name(OnFull::name)),
+        readers: ("consumers", *consumers),
+        daemon: *daemon,
+    };
+    conduct::run(&run, out)
 }
 
-fn policies() -> impl TypedValueParser<Value = Several<OnFull>> {
-    PossibleValuesParser::new(with_all(OnFull::NAMES)).map(|name| {
-        let all = [OnFull::Block, OnFull::Reject, OnFull::DropOldest];
-        Several(name.parse().map_or_else(|_| all.to_vec(), |one| vec![one]))
-    })
-}
-
-fn with_all(names: &[&'static str]) -> Vec<&'static str> {
-    names.iter().copied().chain(["all"]).collect()
-}
-
-fn parse_point(text: &str) -> Result<CrashPoint, String> {
-    text.parse().map_err(|error| format!("{error}; --list-points shows them"))
-}
-
-/// Prints the crash points.
-fn list_points(out: &Out) -> Result<(), Failure> {
+/// Prints the crash points of a scenario.
+fn list_points(scenario: Scenario, out: &Out) -> Result<ExitCode, Failure> {
     if out.json() {
-        return out.document("busway.torture-points/1", &report::point_list());
+        out.document(scenario.schemas()[1], &report::point_list(scenario))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let headings = ["POINT", "REACHED BY", "ON BUSES"].map(|heading| (heading, Side::Left));
     let mut table = Table::new(headings);
-    for point in points::all() {
-        table.row(points::described(point));
+    for point in points::of(scenario) {
+        table.row(points::described(point, scenario));
     }
-    table.print(out)
+    table.print(out)?;
+    Ok(ExitCode::SUCCESS)
 }

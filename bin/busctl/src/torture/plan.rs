@@ -1,5 +1,6 @@
 //! What a worker is told when it is started, as one JSON argument.
 
+use super::board::Phase;
 use busway_crashable::{CrashAction, CrashPoint};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,12 @@ pub enum Part {
     Recoverer,
     /// Makes and removes buses of its own.
     Creator,
+    /// Works for a group: takes frames, acknowledges, refuses, is late.
+    Member,
+    /// Makes, uses, resets and removes another group of the bus.
+    Keeper,
+    /// Takes the dead letters.
+    Undertaker,
 }
 
 impl Part {
@@ -28,7 +35,29 @@ impl Part {
             Self::Observer => "observer",
             Self::Recoverer => "recoverer",
             Self::Creator => "creator",
+            Self::Member => "member",
+            Self::Keeper => "keeper",
+            Self::Undertaker => "undertaker",
         }
+    }
+
+    /// The phase in which it leaves.
+    pub const fn leaves_in(self) -> Phase {
+        match self {
+            Self::Producer | Self::Recoverer | Self::Creator | Self::Keeper => Phase::Leave,
+            Self::Consumer | Self::Observer | Self::Member => Phase::Drain,
+            Self::Undertaker => Phase::Close,
+        }
+    }
+
+    /// Whether others may rightly wait for it while it stands still.
+    pub const fn is_waited_for(self) -> bool {
+        matches!(self, Self::Consumer | Self::Member | Self::Keeper | Self::Undertaker)
+    }
+
+    /// Whether what is left is dealt with by nobody else: one that dies at the end is replaced.
+    pub const fn is_needed_to_the_end(self) -> bool {
+        matches!(self, Self::Member | Self::Undertaker)
     }
 }
 
@@ -81,6 +110,20 @@ pub enum Sabotage {
     Miscount,
     /// A creator leaves a bus behind.
     Litter,
+    /// A member deals with frames that it tells nobody of.
+    Swallow,
+    /// A member is told twice that a frame is done.
+    Twice,
+    /// A member is handed a frame more often than allowed.
+    Overtry,
+    /// A member leaves and goes on as if it had not.
+    Desert,
+    /// A member does nothing.
+    Doze,
+    /// A keeper leaves a group behind.
+    Abandon,
+    /// An undertaker throws letters away.
+    Burn,
 }
 
 impl Sabotage {
@@ -89,6 +132,9 @@ impl Sabotage {
         match self {
             Self::Miscount => Part::Consumer,
             Self::Litter => Part::Creator,
+            Self::Swallow | Self::Twice | Self::Overtry | Self::Desert | Self::Doze => Part::Member,
+            Self::Abandon => Part::Keeper,
+            Self::Burn => Part::Undertaker,
             _ => Part::Producer,
         }
     }
@@ -104,11 +150,13 @@ pub struct Plan {
     pub parent_pid: u32,
     /// The number of the inherited descriptor.
     pub board: i32,
+    /// The same of the journal, where a group is tortured.
+    pub journal: Option<i32>,
     /// The bus; for a creator, the one that it makes.
     pub bus: String,
     /// Where it draws from what is not said here.
     pub seed: u64,
-    /// Frames of a batch at most.
+    /// Frames that it publishes, or claims, together at most.
     pub batch_max: u64,
     pub arm: Option<Arm>,
     /// When it leaves in order, if it does before the end.

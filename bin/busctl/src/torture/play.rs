@@ -10,6 +10,7 @@ use super::board::{BoardFile, Mapping, Phase, Stage};
 use super::cast::{self, Doom, Place, Role, Stagehand, Standing};
 use super::fate::Rules;
 use super::gaps::{Event, Kind};
+use super::group;
 use super::plan::{Part, Sabotage};
 use super::say::Said;
 use super::shape::Shape;
@@ -57,6 +58,8 @@ pub struct Play<'a, 'h> {
     board: Mapping,
     places: Vec<Place>,
     tenancies: Vec<Tenancy>,
+    /// The group that is tortured.
+    group: Option<group::stage::Stage>,
     /// How many stand still on whom others may wait.
     holding: u32,
     /// Grows when any producer has come further.
@@ -74,6 +77,7 @@ impl<'a, 'h> Play<'a, 'h> {
         sabotage: Option<Sabotage>,
     ) -> Result<Self, Failure> {
         let bus = shape.options().create(name)?;
+        let group = shape.group.map(|group| group::stage::Stage::set(&bus, &group)).transpose()?;
         let file = BoardFile::create()?;
         let board = Mapping::open(file.number())?;
         let places = cast::places(shape, name, sabotage);
@@ -87,6 +91,7 @@ impl<'a, 'h> Play<'a, 'h> {
             board,
             places,
             tenancies: Vec::new(),
+            group,
             holding: 0,
             flow: (0, 0),
             ticked: now,
@@ -94,7 +99,7 @@ impl<'a, 'h> Play<'a, 'h> {
         };
         for index in 0..play.places.len() {
             play.fill(index)?;
-            if index == 0 {
+            if index == 0 && play.places[0].part == Part::Consumer {
                 // It sees every frame there ever is: nobody may be faster.
                 play.wait_for_the_first()?;
             }
@@ -132,7 +137,7 @@ impl<'a, 'h> Play<'a, 'h> {
 
     /// Has everybody leave, and audits what is left. After a violation nobody is waited for.
     pub fn end(mut self) -> Result<(), Failure> {
-        for phase in [Phase::Leave, Phase::Drain] {
+        for phase in [Phase::Leave, Phase::Drain, Phase::Close] {
             if !self.is_broken() {
                 self.board.set_phase(phase);
                 self.see_off(phase)?;
@@ -151,6 +156,10 @@ impl<'a, 'h> Play<'a, 'h> {
         }
         let mut findings = audit::tenancies(self.shape.origin, &self.tenancies, &stat);
         findings.extend(audit::corruption(&stat));
+        if let Some(group) = &self.group {
+            findings.extend(group.audit(&self.bus, &stat, &mut self.house.tally.groups)?);
+            self.bus.reclaim()?;
+        }
         findings.extend(audit::seats(&self.bus));
         for finding in findings {
             self.find(finding);
@@ -161,9 +170,7 @@ impl<'a, 'h> Play<'a, 'h> {
     /// Waits until all whose time has come have left.
     fn see_off(&mut self, phase: Phase) -> Result<(), Failure> {
         let mut left = PATIENCE;
-        let reads = |part| matches!(part, Part::Consumer | Part::Observer);
-        let late =
-            |place: &&Place| place.role.is_some() && (phase == Phase::Drain || !reads(place.part));
+        let late = |place: &&Place| place.role.is_some() && place.part.leaves_in() <= phase;
         while let Some(place) = self.places.iter().find(late) {
             if left.is_zero() {
                 let what = format!("a {} does not leave ({phase:?})", place.part.name());
@@ -181,6 +188,9 @@ impl<'a, 'h> Play<'a, 'h> {
         let now = Instant::now();
         let elapsed = now.duration_since(self.ticked);
         self.ticked = now;
+        let counted_us = u64::try_from(wedge::counted(elapsed).as_micros()).unwrap_or(0);
+        // ORDERING: relaxed; a clock.
+        self.board.clock_us.fetch_add(counted_us, Ordering::Relaxed);
         let working = self.board.phase() == Phase::Work;
         self.look_at_flow();
         for index in 0..self.places.len() {
@@ -194,7 +204,9 @@ impl<'a, 'h> Play<'a, 'h> {
                 Some(Some(Change::Stopped)) => self.stands_still(index, now),
                 Some(Some(ended)) => {
                     self.has_ended(index, ended);
-                    if working {
+                    let part = self.places[index].part;
+                    let is_missed = ended == Change::Killed && part.is_needed_to_the_end();
+                    if working || (is_missed && part.leaves_in() >= self.board.phase()) {
                         self.fill(index)?;
                     }
                 }
@@ -215,6 +227,7 @@ impl<'a, 'h> Play<'a, 'h> {
             rules: self.house.rules,
             shape: self.shape,
             board: self.file.number(),
+            journal: self.group.as_ref().map(group::stage::Stage::number),
             voice: self.house.voice,
         };
         self.places[index].fill(&hand, &self.board, *self.house.lives)
@@ -241,17 +254,40 @@ impl<'a, 'h> Play<'a, 'h> {
         }
         if let Some((_, time)) = role.fate.stop.take_if(|(after, _)| since >= *after) {
             role.actor.signal(Signal::STOP)?;
-            let holds = place.part == Part::Consumer;
+            let holds = place.part.is_waited_for();
             let (until, dies) = (now + time, role.fate.dies_standing);
             self.stand(index, Standing { until, holds, dies, point: None });
         }
         Ok(())
     }
 
+    /// Kills a worker, and all of its part if that is its fate.
     fn kill(&mut self, index: usize, doom: Doom) -> Result<(), Failure> {
+        let part = self.places[index].part;
+        let takes_all = self.places[index].role.as_ref().is_some_and(|role| role.fate.takes_all);
+        self.kill_one(index, doom)?;
+        let is_taken = |place: &Place| {
+            let lives = place.role.as_ref().is_some_and(|role| role.doom.is_none());
+            takes_all && place.part == part && !place.stays && lives
+        };
+        for other in 0..self.places.len() {
+            if is_taken(&self.places[other]) {
+                self.kill_one(other, Doom::Anywhere)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn kill_one(&mut self, index: usize, doom: Doom) -> Result<(), Failure> {
         self.tell_of(index, true);
         if let Some(role) = &mut self.places[index].role {
             role.doom = Some(doom);
+            let life = self.board.life(role.life);
+            // ORDERING: relaxed; published by the next store.
+            let clock_us = self.board.clock_us.load(Ordering::Relaxed);
+            life.killed_clock_us.store(clock_us, Ordering::Relaxed);
+            // ORDERING: release, pairs with the acquire in `book_again`.
+            life.killed_ns.store(monotonic_ns(), Ordering::Release);
             role.actor.signal(Signal::KILL)?;
         }
         Ok(())
@@ -264,7 +300,7 @@ impl<'a, 'h> Play<'a, 'h> {
             return;
         };
         let point = role.fate.point();
-        let holds = place.part == Part::Consumer;
+        let holds = place.part.is_waited_for();
         let standing = Standing {
             until: now + role.fate.point_stop,
             holds,
@@ -299,6 +335,7 @@ impl<'a, 'h> Play<'a, 'h> {
                 rules: self.house.rules,
                 shape: self.shape,
                 board: self.file.number(),
+                journal: self.group.as_ref().map(group::stage::Stage::number),
                 voice: self.house.voice,
             };
             let stops = self.house.tally.stops.total;
@@ -350,6 +387,9 @@ impl<'a, 'h> Play<'a, 'h> {
                 let what = format!("a {} (life {}) ended: {how:?}", part.name(), role.life);
                 self.find((Violation::Failed, what));
             }
+        }
+        if let Some(group) = self.group.as_mut().filter(|_| part == Part::Member) {
+            group.members_killed += u64::from(how == Change::Killed);
         }
         let life = self.board.life(role.life);
         self.house.tally.ended(part, life);
@@ -421,13 +461,16 @@ impl<'a, 'h> Play<'a, 'h> {
                     flows != std::mem::replace(&mut role.flows, flows),
                 )
             }
+            (Stage::Working, Part::Member | Part::Keeper | Part::Undertaker) => {
+                (life.turns.load(Ordering::Relaxed), true)
+            }
             _ => return,
         };
         if role.idle.is_too_long(progress, elapsed, counts) {
             let limit = wedge::IDLE_MAX.as_secs();
             let what = format!(
-                "a {} (life {}) has done nothing for {limit} s after {progress} frames, and nobody \
-                 stands still",
+                "a {} (life {}) has done nothing for {limit} s after {progress} frames or turns, and \
+                 nobody stands still",
                 place.part.name(),
                 role.life
             );

@@ -1,6 +1,7 @@
 //! Which crash points there are, which workers come to each on which buses, and how often.
 
 use super::plan::Part;
+use super::scenario::Scenario;
 use super::shape::Shape;
 use busway::{OnFull, Topology};
 use busway_crashable::CrashPoint;
@@ -23,8 +24,6 @@ enum Buses {
     Blocking,
     Ordered,
     Evicting,
-    /// None: tables.
-    Tables,
 }
 
 impl Buses {
@@ -36,8 +35,12 @@ impl Buses {
             Self::Blocking => shape.on_full == OnFull::Block,
             Self::Ordered => shape.topology == Topology::Ordered,
             Self::Evicting => shape.evicts(),
-            Self::Tables => false,
         }
+    }
+
+    /// Whether some of them have groups, and are tortured with one.
+    fn have_groups(self) -> bool {
+        !matches!(self, Self::Lossy | Self::Evicting)
     }
 
     fn name(self) -> &'static str {
@@ -48,37 +51,50 @@ impl Buses {
             Self::Blocking => "block",
             Self::Ordered => "ordered",
             Self::Evicting => "evicting",
-            Self::Tables => "tables",
         }
     }
 }
 
-const ENDS: &[Part] = &[Part::Producer, Part::Consumer];
-const RECOVERING: &[Part] = &[Part::Recoverer, Part::Producer, Part::Consumer];
+/// Who sleeps.
+const WAITING: &[Part] = &[Part::Producer, Part::Consumer, Part::Member];
+/// Who attaches to a bus; members do to send a letter.
+const SITTING: &[Part] = &[Part::Producer, Part::Consumer, Part::Member, Part::Keeper];
+/// Who publishes.
+const WRITING: &[Part] = &[Part::Producer, Part::Member];
+const RECOVERING: &[Part] =
+    &[Part::Recoverer, Part::Producer, Part::Consumer, Part::Member, Part::Keeper];
+const MAKING: &[Part] = &[Part::Creator, Part::Keeper];
+/// Who works for a group.
+const GROUPED: &[Part] = &[Part::Member, Part::Undertaker];
+
+/// How often a member comes to a point in sending letters, before it is killed otherwise.
+const LETTERS: u64 = 3;
 
 /// Every point has a place, so that a new one cannot be forgotten.
 fn place(point: CrashPoint) -> Place {
     use CrashPoint as P;
     let (parts, buses, often): (&'static [Part], Buses, u64) = match point {
-        P::CreditAnnounced => (&[Part::Producer], Buses::Lossless, 200),
+        P::CreditAnnounced => (WRITING, Buses::Lossless, 200),
         P::OverwriteAnnounced => (&[Part::Producer], Buses::Lossy, 2_000),
-        P::FrameHalfWritten | P::FrameWritten => (&[Part::Producer], Buses::All, 500),
-        P::HeadNotStored | P::HeadStored => (&[Part::Producer], Buses::All, 5_000),
+        P::FrameHalfWritten | P::FrameWritten => (WRITING, Buses::All, 500),
+        P::HeadNotStored | P::HeadStored => (WRITING, Buses::All, 5_000),
         P::TicketTaken | P::TicketMarked | P::TicketRecorded | P::EntrySet => {
             (&[Part::Producer], Buses::Ordered, 5_000)
         }
         P::HoleFound | P::HolePunched => (&[Part::Consumer], Buses::Ordered, 3),
         P::CursorNotStored | P::CursorStored => (&[Part::Consumer], Buses::All, 2_000),
         P::OrderCursorNotStored => (&[Part::Consumer], Buses::Ordered, 500),
-        P::SeatLocked | P::SeatKept | P::SeatTaken | P::BitsCleared | P::SeatFreed => {
-            (ENDS, Buses::All, 1)
+        P::SeatLocked | P::SeatKept | P::SeatTaken => (SITTING, Buses::All, 1),
+        P::BitsCleared | P::SeatFreed => {
+            (&[Part::Producer, Part::Consumer, Part::Member], Buses::All, 1)
         }
-        P::LaneNotOpen => (&[Part::Producer], Buses::All, 1),
+        P::LaneNotOpen => (WRITING, Buses::All, 1),
         P::CursorsPlaced | P::JoinBegun => (&[Part::Consumer], Buses::All, 1),
-        P::Sleeping => (ENDS, Buses::Blocking, 10),
+        P::Sleeping => (WAITING, Buses::Blocking, 10),
         P::DeathDeclared | P::RecoveryBegun | P::LaneSettled | P::DeadCleared | P::DeadFreed => {
             (RECOVERING, Buses::All, 3)
         }
+        // `torture table` and `tests/crash_points` try these.
         P::KeyAskedFor
         | P::ValueHalfWritten
         | P::CellNotSet
@@ -86,34 +102,35 @@ fn place(point: CrashPoint) -> Place {
         | P::SlotTaken
         | P::SlotClaimed
         | P::BellRung
-        | P::DeskSettled => (&[Part::Producer], Buses::Tables, 1_000),
+        | P::DeskSettled => (&[], Buses::All, 1),
         P::EvictionMarked => (&[Part::Producer, Part::Recoverer], Buses::Evicting, 2),
-        P::SegmentOpened
-        | P::SegmentAllocated
-        | P::SegmentWritten
-        | P::SegmentNamed
-        | P::SegmentUnlinked => (&[Part::Creator], Buses::All, 5),
-        // Nobody here works for a group; `tests/groups` tries these.
+        P::SegmentOpened | P::SegmentAllocated | P::SegmentWritten | P::SegmentNamed => {
+            (MAKING, Buses::All, 5)
+        }
+        P::SegmentUnlinked => (&[Part::Creator], Buses::All, 5),
         P::GroupClaimed
         | P::GroupAckNotMade
         | P::GroupAckMade
-        | P::GroupClaimEnded
         | P::GroupGateNotMoved
-        | P::GroupGateMoved
-        | P::GroupLetterSent
-        | P::GroupSeatLocked
-        | P::GroupMemberSeated
-        | P::GroupNamed
-        | P::GroupNotSeated
-        | P::GroupSeated
-        | P::GroupDisbanded => (&[], Buses::Lossless, 1),
+        | P::GroupGateMoved => (GROUPED, Buses::Lossless, 2_000),
+        P::GroupClaimEnded => (GROUPED, Buses::Lossless, 20),
+        P::GroupLetterSent => (&[Part::Member], Buses::Lossless, LETTERS),
+        P::GroupSeatLocked | P::GroupMemberSeated => (GROUPED, Buses::Lossless, 1),
+        P::GroupNamed | P::GroupNotSeated | P::GroupSeated | P::GroupDisbanded => {
+            (&[Part::Keeper], Buses::Lossless, 5)
+        }
     };
     Place { parts, buses, often }
 }
 
-/// The points that workers come to.
-pub fn all() -> impl Iterator<Item = CrashPoint> {
-    CrashPoint::ALL.iter().copied().filter(|point| !place(*point).parts.is_empty())
+/// The points that the workers of a scenario come to.
+pub fn of(scenario: Scenario) -> impl Iterator<Item = CrashPoint> {
+    let is_reached = move |point: &CrashPoint| {
+        let Place { parts, buses, .. } = place(*point);
+        let is_there = scenario == Scenario::Buses || buses.have_groups();
+        is_there && scenario.parts().iter().any(|part| parts.contains(part))
+    };
+    CrashPoint::ALL.iter().copied().filter(is_reached)
 }
 
 /// The points that a worker of this part comes to on such a bus.
@@ -125,9 +142,12 @@ pub fn reached_by(part: Part, shape: &Shape, among: &[CrashPoint]) -> Vec<CrashP
     among.iter().copied().filter(is_reached).collect()
 }
 
-/// How often a process comes to a point, roughly.
-pub fn often(point: CrashPoint) -> u64 {
-    place(point).often
+/// How often a process of this part comes to a point, roughly.
+pub fn often(point: CrashPoint, part: Part) -> u64 {
+    let Place { parts, often, .. } = place(point);
+    // What members do as others do, they do for letters.
+    let sends = part == Part::Member && parts.contains(&Part::Producer);
+    if sends { often.min(LETTERS) } else { often }
 }
 
 /// Whether a point is reached by who leaves only.
@@ -136,8 +156,9 @@ pub fn is_in_leaving(point: CrashPoint) -> bool {
 }
 
 /// A point as `--list-points` shows it: name, who comes there, on which buses.
-pub fn described(point: CrashPoint) -> [String; 3] {
+pub fn described(point: CrashPoint, scenario: Scenario) -> [String; 3] {
     let place = place(point);
-    let parts: Vec<&str> = place.parts.iter().map(|part| part.name()).collect();
+    let parts = place.parts.iter().filter(|part| scenario.parts().contains(part));
+    let parts: Vec<&str> = parts.map(|part| part.name()).collect();
     [point.name().to_owned(), parts.join(", "), place.buses.name().to_owned()]
 }

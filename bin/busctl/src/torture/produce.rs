@@ -7,6 +7,7 @@
 
 use super::board::{Phase, Stage};
 use super::frame::Mark;
+use super::group::journal::FRAMES;
 use super::pen::Pen;
 use super::plan::Sabotage;
 use super::worker::{Worker, failed};
@@ -47,6 +48,7 @@ pub fn run(worker: &mut Worker) -> Result<(), Failure> {
     let mut pen = Pen::new(&bus, worker.plan.life);
     let lane = producer.lane();
     let lossy = bus.info().on_full == OnFull::DropOldest;
+    let is_journaled = worker.plan.journal.is_some();
     for batches in 0_u64.. {
         if batches.is_multiple_of(BATCHES_PER_LOOK) {
             let now_ns = monotonic_ns();
@@ -54,8 +56,17 @@ pub fn run(worker: &mut Worker) -> Result<(), Failure> {
                 break;
             }
             worker.check_seat(&bus, Role::Producer, lane, now_ns)?;
-            if lossy {
-                // Nobody holds it up: without a pause readers would see nothing but losses.
+            if is_journaled && !has_room(worker, bus.info().origin) {
+                // What it published could not be accounted for any more.
+                worker.life().enter(Stage::Left);
+                while !worker.is_over(monotonic_ns()) {
+                    std::thread::sleep(PATIENCE);
+                }
+                break;
+            }
+            if lossy || is_journaled {
+                // Nobody holds it up: without a pause readers would see nothing but losses. Or others
+                // have more to do with each frame.
                 std::thread::sleep(Duration::from_micros(worker.random.within(0, 200)));
             }
         }
@@ -78,6 +89,17 @@ pub fn run(worker: &mut Worker) -> Result<(), Failure> {
     }
     worker.note_hits();
     Ok(())
+}
+
+/// Whether the journal has room for what is published until the next look.
+fn has_room(worker: &Worker, origin: u64) -> bool {
+    let life = worker.life();
+    // ORDERING: relaxed for both; this process's own words.
+    let (start, returned) =
+        (life.start.load(Ordering::Relaxed), life.returned.load(Ordering::Relaxed));
+    let position = start.wrapping_add(returned).wrapping_sub(origin);
+    let ahead = worker.plan.batch_max.saturating_mul(BATCHES_PER_LOOK);
+    position.saturating_add(ahead) < u64::try_from(FRAMES).unwrap_or(0)
 }
 
 /// Publishes one batch, however often it is refused meanwhile. `false`: it is time to leave.

@@ -1,8 +1,9 @@
 //! What is shown at the end: one page for people, one document for programs.
 
-use super::RunArgs;
 use super::gaps::{Gaps, Kind};
+use super::group;
 use super::points;
+use super::scenario::{Orders, Run, Scenario};
 use super::tally::{Blows, PointCount, Tally, Told};
 use super::violation::Violation;
 use crate::exit::{Exit, Failure};
@@ -10,6 +11,7 @@ use crate::output::{Out, Paint};
 use crate::process::process_name;
 use crate::table::{Side, Table};
 use crate::units::{format_count, format_ns};
+use busway::Topology;
 use busway_crashable::CrashPoint;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 /// What a run has come to.
 pub struct Outcome<'a> {
-    pub args: &'a RunArgs,
+    pub run: &'a Run<'a>,
     pub seed: u64,
     pub elapsed: Duration,
     /// Daemons that ran meanwhile and may have given seats back.
@@ -35,13 +37,32 @@ struct Document<'a> {
     interrupted: bool,
     daemons_running: usize,
     producers: u32,
-    consumers: u32,
+    #[serde(flatten)]
+    readers: BTreeMap<&'static str, u32>,
     buses: u64,
     processes: u64,
     kills: &'a Blows,
     stops: &'a Blows,
     points: BTreeMap<&'static str, PointCount>,
     point_hits: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    violations: BTreeMap<&'static str, u64>,
+    stalls: BTreeMap<&'static str, Gaps>,
+    told: &'a [Told],
+}
+
+/// What is counted in a scenario.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Counts {
+    Buses(BusCounts),
+    Groups(group::report::Counts),
+}
+
+/// The counts of buses.
+#[derive(Serialize)]
+struct BusCounts {
     published_frames: u64,
     read_frames: u64,
     overwritten_frames: u64,
@@ -51,9 +72,6 @@ struct Document<'a> {
     seats_given_back: u64,
     buses_made: u64,
     daemon_kills: u64,
-    violations: BTreeMap<&'static str, u64>,
-    stalls: BTreeMap<&'static str, Gaps>,
-    told: &'a [Told],
 }
 
 /// The rows of gaps, with their names in the table and in the document.
@@ -68,7 +86,7 @@ impl Outcome<'_> {
     /// Shows it.
     pub fn print(&self, out: &Out) -> Result<(), Failure> {
         if out.json() {
-            return out.document("busway.torture/1", &self.document());
+            return out.document(self.run.scenario.schemas()[0], &self.document());
         }
         self.print_counts(out)?;
         self.print_promises(out)?;
@@ -100,26 +118,21 @@ impl Outcome<'_> {
 
     /// The command line that has the same schedule.
     fn replay(&self) -> String {
-        let RunArgs { producers, consumers, points, kills, seconds, .. } = self.args;
-        let one = |names: Vec<&'static str>| match names.as_slice() {
-            [name] => *name,
-            _ => "all",
-        };
-        let topology = one(self.args.topology.0.iter().map(|one| one.name()).collect());
-        let on_full = one(self.args.on_full.0.iter().map(|one| one.name()).collect());
-        let mut words = vec![format!(
-            "busctl torture --seed {} --topology {topology} --on-full {on_full} \
-             --producers {producers} --consumers {consumers}",
+        let Run { scenario, orders, words, daemon, .. } = self.run;
+        let Orders { producers, points, kills, seconds, topology, .. } = orders;
+        let (command, topology) = (scenario.command(), topology.name(Topology::name));
+        let mut line = vec![format!(
+            "{command} --seed {} --topology {topology} --producers {producers} {words}",
             self.seed
         )];
-        words.extend(kills.map(|kills| format!("--kills {kills}")));
-        words.extend(seconds.map(|seconds| format!("--seconds {seconds}")));
-        words.extend(self.args.daemon.then(|| String::from("--daemon")));
+        line.extend(kills.map(|kills| format!("--kills {kills}")));
+        line.extend(seconds.map(|seconds| format!("--seconds {seconds}")));
+        line.extend(daemon.then(|| String::from("--daemon")));
         if !points.is_empty() {
             let names: Vec<_> = points.iter().map(|point| point.name()).collect();
-            words.push(format!("--points {}", names.join(",")));
+            line.push(format!("--points {}", names.join(",")));
         }
-        words.join(" ")
+        line.join(" ")
     }
 
     fn print_counts(&self, out: &Out) -> Result<(), Failure> {
@@ -157,6 +170,26 @@ impl Outcome<'_> {
                 count(tally.stops.at_points)
             ),
         )?;
+        match self.run.scenario {
+            Scenario::Buses => self.print_bus_counts(row)?,
+            Scenario::Groups => group::report::print(tally, row)?,
+        }
+        let daemons = match self.daemons {
+            0 => String::from("none runs: the dead are found by their peers alone"),
+            count => format!("{count} running: it gives seats back too, so peers have less to do"),
+        };
+        row("daemon", daemons)?;
+        if self.run.daemon {
+            row("", format!("{} of its own killed and started again", count(tally.daemon_kills)))?;
+        }
+        Ok(())
+    }
+
+    fn print_bus_counts(
+        &self,
+        row: impl Fn(&str, String) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (tally, count) = (self.tally, format_count);
         row(
             "frames",
             format!(
@@ -177,16 +210,7 @@ impl Outcome<'_> {
                 count(tally.buses_made),
                 count(tally.refusals)
             ),
-        )?;
-        let daemons = match self.daemons {
-            0 => String::from("none runs: the dead are found by their peers alone"),
-            count => format!("{count} running: it gives seats back too, so peers have less to do"),
-        };
-        row("daemon", daemons)?;
-        if self.args.daemon {
-            row("", format!("{} of its own killed and started again", count(tally.daemon_kills)))?;
-        }
-        Ok(())
+        )
     }
 
     fn print_promises(&self, out: &Out) -> Result<(), Failure> {
@@ -195,7 +219,8 @@ impl Outcome<'_> {
             let paint = if broken == 0 { Paint::Green } else { Paint::Red };
             format!("{:<20} {}", violation.row(), out.paint(paint, format_args!("{broken:>6}")))
         };
-        for pair in Violation::ALL.chunks(2) {
+        let seen: Vec<Violation> = Violation::of(self.run.scenario).collect();
+        for pair in seen.chunks(2) {
             let cells: Vec<String> = pair.iter().map(cell).collect();
             out.line(cells.join("    "))?;
         }
@@ -203,19 +228,52 @@ impl Outcome<'_> {
     }
 
     fn print_stalls(&self, out: &Out) -> Result<(), Failure> {
+        let heading = match self.run.scenario {
+            Scenario::Buses => "OTHERS STOOD STILL WHEN",
+            Scenario::Groups => "A FRAME WAS HANDED OUT AGAIN WHEN",
+        };
         let mut table = Table::new([
-            ("OTHERS STOOD STILL WHEN", Side::Left),
+            (heading, Side::Left),
             ("P50", Side::Right),
             ("P99", Side::Right),
             ("MAX", Side::Right),
             ("SAMPLES", Side::Right),
         ]);
-        for (kind, _, name) in STALLS {
-            let Gaps { samples, p50_ns, p99_ns, max_ns } = self.tally.gaps(kind);
+        for (_, name, gaps) in self.stalls() {
+            let Gaps { samples, p50_ns, p99_ns, max_ns } = gaps;
             let [p50, p99, max] = [p50_ns, p99_ns, max_ns].map(format_ns);
             table.row([name.to_owned(), p50, p99, max, format_count(samples)]);
         }
         table.print(out)
+    }
+
+    /// What is measured in the scenario: names in the document and in the table.
+    fn stalls(&self) -> Vec<(&'static str, &'static str, Gaps)> {
+        match self.run.scenario {
+            Scenario::Buses => {
+                let gaps = |(kind, name, says)| (name, says, self.tally.gaps(kind));
+                STALLS.map(gaps).into()
+            }
+            Scenario::Groups => group::report::again(self.tally).collect(),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let tally = self.tally;
+        match self.run.scenario {
+            Scenario::Buses => Counts::Buses(BusCounts {
+                published_frames: tally.published_frames,
+                read_frames: tally.read_frames,
+                overwritten_frames: tally.overwritten_frames,
+                refusals: tally.refusals,
+                tickets_punched: tally.tickets_punched,
+                evictions: tally.evictions,
+                seats_given_back: tally.seats_given_back,
+                buses_made: tally.buses_made,
+                daemon_kills: tally.daemon_kills,
+            }),
+            Scenario::Groups => Counts::Groups(group::report::counts(tally)),
+        }
     }
 
     fn print_points(&self, out: &Out) -> Result<(), Failure> {
@@ -230,42 +288,35 @@ impl Outcome<'_> {
 
     /// The points that were asked for, with those at which nobody died.
     fn points(&self) -> BTreeMap<&'static str, PointCount> {
-        let chosen = &self.args.points;
+        let chosen = &self.run.orders.points;
         let asked = |point: &CrashPoint| chosen.is_empty() || chosen.contains(point);
         let count = |point: CrashPoint| {
             let count = self.tally.points.get(point.name()).copied();
             (point.name(), count.unwrap_or_default())
         };
-        points::all().filter(asked).map(count).collect()
+        points::of(self.run.scenario).filter(asked).map(count).collect()
     }
 
     fn document(&self) -> Document<'_> {
         let tally = self.tally;
-        let violations = Violation::ALL.iter().map(|kind| (kind.name(), tally.violations(*kind)));
-        let stalls = STALLS.iter().map(|(kind, name, _)| (*name, tally.gaps(*kind)));
+        let seen = Violation::of(self.run.scenario);
+        let violations = seen.map(|kind| (kind.name(), tally.violations(kind)));
+        let stalls = self.stalls().into_iter().map(|(name, _, gaps)| (name, gaps));
         Document {
             seed: self.seed,
             replay: self.replay(),
             elapsed_ns: u64::try_from(self.elapsed.as_nanos()).unwrap_or(u64::MAX),
             interrupted: self.interrupted,
             daemons_running: self.daemons,
-            producers: self.args.producers,
-            consumers: self.args.consumers,
+            producers: self.run.orders.producers,
+            readers: BTreeMap::from([self.run.readers]),
             buses: tally.buses,
             processes: tally.processes,
             kills: &tally.kills,
             stops: &tally.stops,
             points: self.points(),
             point_hits: tally.point_hits,
-            published_frames: tally.published_frames,
-            read_frames: tally.read_frames,
-            overwritten_frames: tally.overwritten_frames,
-            refusals: tally.refusals,
-            tickets_punched: tally.tickets_punched,
-            evictions: tally.evictions,
-            seats_given_back: tally.seats_given_back,
-            buses_made: tally.buses_made,
-            daemon_kills: tally.daemon_kills,
+            counts: self.counts(),
             violations: violations.collect(),
             stalls: stalls.collect(),
             told: tally.told(),
@@ -291,13 +342,13 @@ pub struct PointList {
     points: Vec<PointEntry>,
 }
 
-/// The crash points.
-pub fn point_list() -> PointList {
+/// The crash points of a scenario.
+pub fn point_list(scenario: Scenario) -> PointList {
     let entry = |point: CrashPoint| {
-        let [name, reached_by, on_buses] = points::described(point);
+        let [name, reached_by, on_buses] = points::described(point, scenario);
         PointEntry { name, reached_by, on_buses }
     };
-    PointList { points: points::all().map(entry).collect() }
+    PointList { points: points::of(scenario).map(entry).collect() }
 }
 
 /// How many daemons run on this machine, as far as their names tell. Each adopts every bus.

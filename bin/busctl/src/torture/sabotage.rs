@@ -88,7 +88,16 @@ pub fn publish(
             }
         }
         // The others do not lie with what they publish.
-        Sabotage::Leave | Sabotage::Miscount | Sabotage::Litter => {
+        Sabotage::Leave
+        | Sabotage::Miscount
+        | Sabotage::Litter
+        | Sabotage::Swallow
+        | Sabotage::Twice
+        | Sabotage::Overtry
+        | Sabotage::Desert
+        | Sabotage::Doze
+        | Sabotage::Abandon
+        | Sabotage::Burn => {
             patiently(|| pen.batch(producer, &batch))?;
             finish(end);
         }

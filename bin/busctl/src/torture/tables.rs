@@ -11,6 +11,7 @@
 //! Which points a writer comes to, and when it is killed, is drawn from the seed. Workers use
 //! `busway_crashable`; the bystander, which is the conductor, uses `busway`.
 
+use super::herd::{self, Blows, Worker};
 use super::random::Random;
 use crate::bench::{Janitor, Litter};
 use crate::exit::{Exit, Failure};
@@ -18,14 +19,10 @@ use crate::output::Out;
 use crate::signal::Stop;
 use crate::units::{format_count, in_range};
 use busway::{Marks, OwnedKey, Table, TableReader, TableWriter};
-use busway_crashable::{CrashAction, CrashPoint};
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getppid, kill_process, set_parent_process_death_signal,
-    waitid,
-};
+use busway_crashable::CrashPoint;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Keys that all write.
@@ -36,8 +33,6 @@ const KEYS: u64 = 512;
 const WORDS: usize = 6;
 /// Writes of a worker before it leaves by itself, if nothing comes between.
 const WRITES: u64 = 20_000;
-/// A stopped worker stands for at most so many looks of the conductor.
-const STANDS_MAX: u64 = 200;
 
 /// Arguments of `torture table`.
 #[derive(Debug, clap::Args)]
@@ -58,30 +53,13 @@ pub struct TableArgs {
 struct Report {
     seed: u64,
     elapsed_s: u64,
-    workers: u64,
-    killed_at_random: u64,
-    killed_at_points: u64,
-    stopped: u64,
-    left: u64,
+    #[serde(flatten)]
+    blows: Blows,
     reads: u64,
     writes_of_the_bystander: u64,
     versions: u64,
     recoveries: u64,
     violations: Vec<String>,
-}
-
-/// A worker process, ended whatever happens.
-struct Worker {
-    child: Child,
-    /// Looks until it may go on.
-    stands: u64,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _killed = self.child.kill();
-        let _waited = self.child.wait();
-    }
 }
 
 /// Tortures.
@@ -105,7 +83,8 @@ pub fn run(args: &TableArgs, out: &Out) -> Result<ExitCode, Failure> {
             workers.push(conductor.start(&name)?);
         }
         conductor.check()?;
-        conductor.torment(&mut workers)?;
+        let Report { blows, violations, .. } = &mut conductor.report;
+        herd::torment(&mut workers, &mut conductor.random, blows, violations)?;
     }
     drop(workers);
     conductor.finish(&table)?;
@@ -139,7 +118,6 @@ impl Conductor {
 
     /// Starts a worker that may be about to die or stop at a point.
     fn start(&mut self, table: &str) -> Result<Worker, Failure> {
-        self.report.workers += 1;
         let points = [
             CrashPoint::KeyAskedFor,
             CrashPoint::ValueHalfWritten,
@@ -152,19 +130,12 @@ impl Conductor {
             CrashPoint::SeatFreed,
             CrashPoint::RecoveryBegun,
         ];
-        let point = self.random.one_of(&points).unwrap_or(CrashPoint::CellSet);
-        let what = self.random.one_of(&["die", "stop", "live"]).unwrap_or("live");
-        let nth = 1 + self.random.next() % 2000;
-        let nth =
-            if matches!(point, CrashPoint::CellNotSet | CrashPoint::CellSet) { nth } else { 1 };
-        let parent = std::process::id().to_string();
-        let child = Command::new(std::env::current_exe()?)
-            .args(["torture", "table-writer", table, point.name(), what])
-            .args([nth.to_string(), self.random.next().to_string(), parent])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()?;
-        Ok(Worker { child, stands: 0 })
+        let mut words = vec![table.to_owned()];
+        words.extend(herd::fate(&mut self.random, &points, |point, draw| match point {
+            CrashPoint::CellNotSet | CrashPoint::CellSet => 1 + draw % 2000,
+            _ => 1,
+        }));
+        herd::start("table-writer", &words, &mut self.report.blows)
     }
 
     /// Reads what has changed, and writes a key that all write.
@@ -189,47 +160,6 @@ impl Conductor {
                 Err(error) => report.violations.push(format!("key {key} is locked: {error}")),
             }
         }
-        Ok(())
-    }
-
-    /// Kills, stops and wakes workers, and takes note of those that have ended.
-    fn torment(&mut self, workers: &mut Vec<Worker>) -> Result<(), Failure> {
-        let options = WaitIdOptions::EXITED
-            | WaitIdOptions::STOPPED
-            | WaitIdOptions::NOHANG
-            | WaitIdOptions::NOWAIT;
-        let mut kept = Vec::new();
-        for mut worker in std::mem::take(workers) {
-            let pid = Pid::from_child(&worker.child);
-            let status = waitid(WaitId::Pid(pid), options).map_err(std::io::Error::from)?;
-            match status {
-                Some(status) if status.stopped() => {
-                    if worker.stands == 0 {
-                        self.report.stopped += 1;
-                        worker.stands = 1 + self.random.next() % STANDS_MAX;
-                    }
-                    worker.stands -= 1;
-                    if worker.stands == 0 {
-                        // One in four dies where it stands.
-                        let kills = self.random.next().is_multiple_of(4);
-                        let signal = if kills { Signal::KILL } else { Signal::CONT };
-                        let _gone = kill_process(pid, signal);
-                    }
-                    kept.push(worker);
-                }
-                Some(status) if status.killed() => self.report.killed_at_points += 1,
-                Some(status) if status.exit_status() == Some(0) => self.report.left += 1,
-                Some(status) => {
-                    let code = status.exit_status();
-                    self.report.violations.push(format!("a writer failed with code {code:?}"));
-                }
-                None if self.random.next().is_multiple_of(300) => {
-                    self.report.killed_at_random += 1;
-                }
-                None => kept.push(worker),
-            }
-        }
-        *workers = kept;
         Ok(())
     }
 
@@ -263,19 +193,7 @@ pub fn work(words: &[String]) -> Result<ExitCode, Failure> {
     let [table, point, what, nth, seed, parent] = words else {
         return Err(Failure::usage("TABLE POINT WHAT NTH SEED PARENT"));
     };
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(std::io::Error::from)?;
-    let is_child = getppid().is_some_and(|pid| pid.as_raw_nonzero().to_string() == *parent);
-    if !is_child {
-        return Err(Failure::failed("the process that started this worker is gone"));
-    }
-    let number = |text: &str| text.parse::<u64>().map_err(|_| Failure::usage(text.to_owned()));
-    let (nth, mut random) = (number(nth)?, Random::of(number(seed)?, &[]));
-    let point: CrashPoint = point.parse().map_err(Failure::usage)?;
-    match what.as_str() {
-        "die" => busway_crashable::arm(point, nth, CrashAction::Die),
-        "stop" => busway_crashable::arm(point, nth, CrashAction::Stop),
-        _ => {}
-    }
+    let mut random = herd::enter([point, what, nth, seed, parent])?;
     let failed = |what| super::worker::failed(what);
     let table = busway_crashable::Table::open(table).map_err(failed("opening the table"))?;
     let mut writer = loop {
@@ -320,11 +238,11 @@ fn show(report: &Report, out: &Out) -> Result<(), Failure> {
          {} values read and whole, {} versions written, {} seats recovered\n{}",
         report.seed,
         report.elapsed_s,
-        count(report.workers),
-        count(report.killed_at_points),
-        count(report.killed_at_random),
-        count(report.stopped),
-        count(report.left),
+        count(report.blows.workers),
+        count(report.blows.killed_at_points),
+        count(report.blows.killed_at_random),
+        count(report.blows.stopped),
+        count(report.blows.left),
         count(report.reads),
         count(report.versions),
         count(report.recoveries),

@@ -2,8 +2,11 @@
 
 use super::board::{Board, Life};
 use super::gaps::{Counts, Gaps, Kind};
+use super::group::journal::Again;
+use super::group::stage::FrameCounts;
 use super::plan::Part;
 use super::violation::Violation;
+use busway::GroupStat;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -37,6 +40,29 @@ pub struct Told {
     pub what: String,
 }
 
+/// The counts of groups.
+#[derive(Clone, Debug, Default)]
+pub struct GroupCounts {
+    pub frames: FrameCounts,
+    pub refused: u64,
+    pub timed_out: u64,
+    pub died: u64,
+    pub letters_held_up: u64,
+    /// Second groups that keepers made, or found, and used.
+    pub kept: u64,
+}
+
+impl GroupCounts {
+    /// Adds those of a group that nobody works for any more.
+    pub fn add(&mut self, frames: &FrameCounts, group: &GroupStat) {
+        self.frames.add(frames);
+        self.refused += group.refused;
+        self.timed_out += group.timed_out;
+        self.died += group.died;
+        self.letters_held_up += group.letters_held_up;
+    }
+}
+
 /// The counts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -55,7 +81,9 @@ pub struct Tally {
     pub buses_made: u64,
     pub point_hits: u64,
     pub daemon_kills: u64,
+    pub groups: GroupCounts,
     gaps: [Counts; 4],
+    again: [Counts; 2],
     violations: BTreeMap<Violation, u64>,
     told: Vec<Told>,
 }
@@ -88,7 +116,9 @@ impl Tally {
         match part {
             Part::Producer => self.refusals += get(&life.deeds),
             Part::Creator => self.buses_made += get(&life.deeds),
-            Part::Consumer | Part::Observer | Part::Recoverer => {}
+            Part::Keeper => self.groups.kept += get(&life.deeds),
+            Part::Consumer | Part::Observer | Part::Recoverer | Part::Member | Part::Undertaker => {
+            }
         }
     }
 
@@ -97,6 +127,14 @@ impl Tally {
         for (sum, gaps) in self.gaps.iter_mut().zip(&board.gaps) {
             sum.add(&gaps.counts());
         }
+        for (sum, gaps) in self.again.iter_mut().zip(&board.again) {
+            sum.add(&gaps.counts());
+        }
+    }
+
+    /// How long frames took to be handed out again.
+    pub fn again(&self, why: Again) -> Gaps {
+        self.again[why as usize].gaps()
     }
 
     /// The gaps of a kind.

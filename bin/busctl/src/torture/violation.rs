@@ -1,5 +1,6 @@
 //! The promises that torture watches, by the name of what breaks each.
 
+use super::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 
 /// Declares the kinds with their names and what the table says of them.
@@ -54,6 +55,28 @@ violations! {
     HalfMadeBus = "half-made-bus", "half-made buses";
     /// The daemon listed a bus that was not there, or did not list one that was.
     WrongList = "wrong-list", "wrong daemon lists";
+    /// A group was not done with a frame in the end, though its members had nothing else to do.
+    Undone = "undone", "frames not done";
+    /// A frame was tried more often than its group allows.
+    Overtried = "overtried", "tried too often";
     /// A process failed by itself.
     Failed = "failed", "processes failed";
+}
+
+impl Violation {
+    /// Those that can be seen in a scenario, in the order of the table.
+    pub fn of(scenario: Scenario) -> impl Iterator<Item = Self> {
+        let is_seen = move |kind: &Self| match scenario {
+            Scenario::Buses => !matches!(kind, Self::Undone | Self::Overtried),
+            Scenario::Groups => !matches!(
+                kind,
+                Self::Reordered
+                    | Self::BatchSplit
+                    | Self::Miscounted
+                    | Self::HalfMadeBus
+                    | Self::WrongList
+            ),
+        };
+        Self::ALL.iter().copied().filter(is_seen)
+    }
 }

@@ -9,7 +9,7 @@ use super::plan::{Part, Plan, Sabotage};
 use super::random::Random;
 use super::say::Voice;
 use super::violation::Violation;
-use super::{consume, create, observe, produce, recover};
+use super::{consume, create, group, observe, produce, recover};
 use crate::bench::monotonic_ns;
 use crate::exit::{Exit, Failure};
 use busway_crashable::{Bus, Role, Wait};
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a newcomer tries to get a seat: longer than anybody stands still.
-const SEAT_PATIENCE: Duration = Duration::from_secs(3);
+pub const SEAT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often a worker looks whether its seat is still its own.
 const SEAT_LOOK_NS: u64 = 40_000_000;
@@ -88,6 +88,9 @@ impl Worker {
             Part::Observer => observe::run(self),
             Part::Recoverer => recover::run(self),
             Part::Creator => create::run(self),
+            Part::Member => group::member::run(self),
+            Part::Keeper => group::keeper::run(self),
+            Part::Undertaker => group::undertaker::run(self),
         }
     }
 
@@ -166,6 +169,16 @@ impl Worker {
         }
     }
 
+    /// Whether it is time to look at one's seat once more.
+    pub fn looks_at_seat(&mut self, now_ns: u64) -> bool {
+        let looks = now_ns.saturating_sub(self.seat_look_ns) >= SEAT_LOOK_NS;
+        if looks {
+            self.seat_look_ns = now_ns;
+            self.note_hits();
+        }
+        looks
+    }
+
     /// Looks, now and then, whether the seat that this process holds is still its own.
     pub fn check_seat(
         &mut self,
@@ -174,11 +187,9 @@ impl Worker {
         seat: u32,
         now_ns: u64,
     ) -> Result<(), Failure> {
-        if now_ns.saturating_sub(self.seat_look_ns) < SEAT_LOOK_NS {
+        if !self.looks_at_seat(now_ns) {
             return Ok(());
         }
-        self.seat_look_ns = now_ns;
-        self.note_hits();
         let sitting = bus.participants();
         let occupant = sitting.iter().find(|who| who.role == role && who.seat == seat);
         let (pid, name) = (std::process::id(), self.name());

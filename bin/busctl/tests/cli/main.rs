@@ -24,3 +24,5 @@ mod slow;
 mod streams;
 mod table;
 mod torture;
+mod torture_group;
+mod torture_request;

@@ -62,11 +62,17 @@ fn a_run_ends_when_its_time_is_over_and_prints_one_page() {
     for row in ["frames lost", "doubled", "torn", "reordered", "batches split", "seats leaked"] {
         assert!(done.stdout.contains(&format!("{row} ")), "{row}: {}", done.stdout);
     }
+    // Nobody here comes to those of tables and groups.
+    assert!(
+        !done.stdout.contains("cell-set") && !done.stdout.contains("group-"),
+        "{}",
+        done.stdout
+    );
     assert_eq!(
         lines.last(),
         Some(
-            &"replay the schedule: busctl torture --seed 11 --topology lanes --on-full block \
-              --producers 3 --consumers 2 --seconds 2"
+            &"replay the schedule: busctl torture --seed 11 --topology lanes --producers 3 \
+              --on-full block --consumers 2 --seconds 2"
         )
     );
 }
