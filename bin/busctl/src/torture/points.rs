@@ -101,6 +101,8 @@ fn place(point: CrashPoint) -> Place {
         | P::GroupGateNotMoved
         | P::GroupGateMoved
         | P::GroupLetterSent
+        | P::GroupShareTaken
+        | P::GroupShareGivenUp
         | P::GroupSeatLocked
         | P::GroupMemberSeated
         | P::GroupNamed
