@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use busway_crashable::{Bus, PollError};
+use busway_crashable::{Bus, Error, PollError};
 
 use crate::journal::{Scratch, open_journal};
 use crate::worker::refuses;
@@ -71,11 +71,15 @@ pub fn number_of(payload: &[u8]) -> u64 {
     u64::from_le_bytes(payload[..8].try_into().unwrap())
 }
 
-/// Works until the group is removed.
+/// Works until the group is removed, which it may be before this begins.
 pub fn work(bus: &str, journal: &str) {
     let mut journal = open_journal(journal);
-    let group = Bus::open(bus).unwrap().open_group("g").unwrap();
-    let mut member = group.member().batch(4).name("worker").attach().unwrap();
+    let attach = || Bus::open(bus)?.open_group("g")?.member().batch(4).name("worker").attach();
+    let mut member = match attach() {
+        Ok(member) => member,
+        Err(Error::Group { .. }) => return,
+        Err(error) => panic!("{error}"),
+    };
     let pid = std::process::id();
     loop {
         let taken = match member.receive(Duration::from_millis(5)) {

@@ -151,7 +151,9 @@ fn share_that_is_taken_waits_for_the_frames_that_its_former_owner_has() {
     publish(&mut producer, 0..KEYS, 0);
     let mut old = group.member().batch(256).attach().unwrap();
     let mut held: Vec<_> = (0..KEYS).map(|_| next(&mut old, PATIENCE).unwrap()).collect();
-    publish(&mut producer, 0..KEYS, 1);
+    // In the other lane, where no claim stands before them.
+    let mut second = bus.producer().attach().unwrap();
+    publish(&mut second, 0..KEYS, 1);
     let mut new = group.member().attach().unwrap();
     let deadline = Instant::now() + PATIENCE;
     while group.stat().unwrap().members[1].shares < 128 {
