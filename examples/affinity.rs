@@ -56,8 +56,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let orders = Orders::default();
     let done: Result<Vec<u64>, Error> = thread::scope(|scope| {
+        let (group, orders) = (&group, &orders);
         let most = [u64::MAX, u64::MAX, ORDERS * EVENTS / 10];
-        let workers = most.map(|most| scope.spawn(|| work(&group, &orders, most)));
+        let workers = most.map(|most| scope.spawn(move || work(group, orders, most)));
         let mut producer = bus.producer().attach_typed::<Event>()?;
         for number in 1..=EVENTS {
             for order in 0..ORDERS {

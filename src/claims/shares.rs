@@ -19,18 +19,18 @@
 //!
 //! **A share's frames are in the hands of one member at a time**, whoever takes a share from whom, for
 //! whatever reason: nobody has to agree to losing one, and no clock and no proof of death is needed for it
-//! to be so. When a share may be taken is thereby a question of fairness and progress alone (`group::shares`):
-//! nobody's, a dead or absent member's, one of who has more than its part.
+//! to be so. When a share may be taken is thereby a question of fairness and progress alone
+//! (`group::shares`): nobody's, a dead or absent member's, one of who has more than its part.
 //!
 //! What ends a claim otherwise than by its member (its death, its time) ends it here as well: who takes
 //! the share takes the claim back as any sweep does, so a share whose owner is dead or stopped is open to
 //! the next as soon as the last claim of the former owner has ended.
 //!
-//! **First attempts of a share's frames are made in the order of their lane.** Who opens a share looks for
-//! its frames from the gate on, and meets those that were put back unseen before those that follow.
-//! A member goes by a frame of an open share only when it is claimed by itself, or put off to be tried again.
-//! Should it meet another's claim there, of somebody who has not looked again yet, it closes the share
-//! and looks for claims anew.
+//! **First attempts of a share's frames are made in the order of their lane.** Who opens a share looks
+//! for its frames from the gate on, and meets those that were put back unseen before those that follow.
+//! A member goes by a frame of an open share only when it is claimed by itself, or put off to be tried
+//! again. Should it meet another's claim there, of somebody who has not looked again yet, it closes the
+//! share and looks for claims anew.
 //!
 //! An owner's word never comes back by itself: only O makes a share O's, a tenancy has an epoch, and O is
 //! one thread. So what O's look sees is either its own word since its claim, or another.

@@ -139,7 +139,7 @@ impl<'a> Delivered<'a> {
 /// Frames of one lane are claimed in order; those of several members, and those that are tried again,
 /// are handled in whatever order that gives. Nothing is promised between lanes, also on an `ordered` bus.
 /// With affinity ([`GroupOptions::affinity`](crate::GroupOptions::affinity)) frames of one key are one
-/// member's at a time, and [`poll`](Self::poll) may find nothing although there are frames: those are others'.
+/// member's at a time, and [`poll`](Self::poll) may find nothing although there are frames: others'.
 ///
 /// It can be sent to another thread, not shared by two. Dropping it detaches: what it has not
 /// acknowledged goes back at once.

@@ -1,9 +1,9 @@
 //! Claiming with affinity: frames of a member's own shares, among those of others.
 //!
-//! A member looks at each frame's key, from where it looked last, and claims what is in its open shares: fresh
-//! frames, and those that were put back unseen, in the order of the lane, up to a batch. What it claimed it
-//! keeps if the shares are its own after that as well (`claims::shares`), and copies. Frames that were
-//! tried before are claimed alone, as without affinity.
+//! A member looks at each frame's key, from where it looked last, and claims what is in its open
+//! shares: fresh frames, and those that were put back unseen, in the order of the lane, up to a batch.
+//! What it claimed it keeps if the shares are its own after that as well (`claims::shares`), and
+//! copies. Frames that were tried before are claimed alone, as without affinity.
 
 use super::engine::{Engine, copy};
 use super::shares::Portion;

@@ -1,7 +1,7 @@
 //! Which shares of the keys a member owns: when it takes one, and when it may use it.
 //!
-//! Only with affinity. `claims::shares` has the protocol, and why it is safe to take a share from anybody at
-//! any time; here is who does so, and when. A member that asks for work does two things now and then:
+//! Only with affinity. `claims::shares` has the protocol, and why it is safe to take a share from anybody
+//! at any time; here is who does so, and when. A member that asks for work does two things now and then:
 //!
 //! **It reviews** who owns what, every 2 ms at most, and takes shares:
 //!
@@ -17,8 +17,8 @@
 //! while frames waited, as far as who looks has seen it: a member that is stopped, or at something else.
 //! It takes shares again when it asks again.
 //!
-//! **It surveys** what others have claimed: shares that it has taken are *pending* until a look at all claims
-//! in all lanes has found none by another member in them. Then they are *open*, and their frames are
+//! **It surveys** what others have claimed: shares that it has taken are *pending* until a look at all
+//! claims in all lanes has found none by another member in them. Then they are *open*, and their frames are
 //! looked for from the gates on. Who has frames of a taken share in hand keeps them until it is done.
 
 #[cfg(test)]

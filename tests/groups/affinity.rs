@@ -39,8 +39,8 @@ fn check_nothing_is_lost(holds: &[Hold], group: &Group) {
     }
 }
 
-/// While a frame that its member settles in time is in its hands, no other has one of its key that it settles
-/// in time: who was too late, or was killed, had lost its own.
+/// While a frame that its member settles in time is in its hands, no other has one of its key that it
+/// settles in time: who was too late, or was killed, had lost its own.
 fn check_hands(holds: &[Hold]) {
     let in_time = |hold: &&Hold| matches!(hold.end, Some(What::Acknowledged | What::Refused));
     let mut of_key: BTreeMap<u64, Vec<&Hold>> = BTreeMap::new();
@@ -82,7 +82,7 @@ fn torture(scratch: &Scratch) -> Group {
             std::thread::spawn(move || {
                 for number in (which << 32)..(which << 32) + FRAMES {
                     producer.publish_bytes_timeout(0, &payload_of(number), PATIENCE).unwrap();
-                    if number % 16 == 0 {
+                    if number.is_multiple_of(16) {
                         std::thread::sleep(Duration::from_millis(8));
                     }
                 }

@@ -1,7 +1,8 @@
 //! Frames with keys, and the journal of who had them in hand.
 //!
-//! A record is written when a frame was handed out, when it is about to be settled, and when it has been: so
-//! a frame that was acknowledged in time was its member's from the first of these to the second at least.
+//! A record is written when a frame was handed out, when it is about to be settled, and when it has
+//! been: so a frame that was acknowledged in time was its member's from the first of these to the
+//! second at least.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -95,7 +96,7 @@ pub fn work(bus: &str, journal: &str) {
             journal.write_all(&Record { number, pid, what, attempt }.bytes()).unwrap();
         };
         note(What::Begun);
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             // Long enough for somebody to be killed, stopped or robbed meanwhile.
             std::thread::sleep(Duration::from_millis(1));
         }

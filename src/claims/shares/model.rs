@@ -1,10 +1,11 @@
 //! Shares under `loom`: a share that changes hands while frames of it are claimed.
 //!
 //! One share, with all frames of one short lane, or of two with a frame each, to which members come in
-//! either order. A member that has a frame in hand is at a cell that loom watches: two members at it, one
-//! not ordered after what the other did, fail the model, whatever their words say. The cell counts the
-//! frames of one lane that were in hand: first attempts are made in the order of the lane. What stands around the protocol in the engine (who takes, the scan of one lane) is
-//! repeated here, with nothing but its steps.
+//! either order. A member that has a frame in hand is at a cell that loom watches: two members at it,
+//! one not ordered after what the other did, fail the model, whatever their words say. The cell counts
+//! the frames of one lane that were in hand: first attempts are made in the order of the lane. What
+//! stands around the protocol in the engine (who takes, the scan of one lane) is repeated here, with
+//! nothing but its steps.
 
 #![allow(unsafe_code)] // reading and writing loom's cells
 

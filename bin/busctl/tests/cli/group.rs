@@ -65,7 +65,7 @@ fn affinity_is_asked_for_and_shown_with_what_each_member_owns() {
     let _letters = Letters(format!("{name}.work.dead"));
     sandbox.ok(&["group", "create", name, "work", "--affinity", "payload:0:8"]);
     let other = ["group", "create", name, "work", "--affinity", "kind", "--if-not-exists"];
-    sandbox.run(&other).failed(2, &["affinity is payload:0:8, asked for is kind"]);
+    sandbox.run(&other).failed(7, &["affinity is payload:0:8, asked for is kind"]);
     let table = sandbox.ok(&["group", "ls", name]);
     assert!(table.contains("payload:0:8") && table.contains("SHARES"), "{table}");
     let mut member = bus.open_group("work").unwrap().member().attach().unwrap();
