@@ -147,6 +147,10 @@ mod armed {
         GroupGateMoved = "group-gate-moved",
         /// A dead letter is published and its frame not done with.
         GroupLetterSent = "group-letter-sent",
+        /// A member has taken a share of the keys and not looked for others' claims.
+        GroupShareTaken = "group-share-taken",
+        /// A member that leaves has given up a share and is attached.
+        GroupShareGivenUp = "group-share-given-up",
         /// A member sits in a dead one's seat and has not taken back its claims.
         GroupSeatLocked = "group-seat-locked",
         /// A member is attached and has claimed nothing.

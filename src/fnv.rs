@@ -1,8 +1,9 @@
 //! FNV-1a, 64 bits: the one hash of the layout.
 //!
-//! It stands in two places: over a schema's canonical text (so that two ends that attach can compare
-//! layouts by one word) and over the segment header (so that a torn or foreign header is noticed).
-//! Both are fixed by the format, so the function must never change. It is `const`, so that a frame
+//! It stands in three places: over a schema's canonical text (so that two ends that attach can compare
+//! layouts by one word), over the segment header (so that a torn or foreign header is noticed), and over
+//! the keys of a consumer group (so that its members agree on whose a frame is), which are mixed after.
+//! All are fixed by the format, so the functions must never change. It is `const`, so that a frame
 //! type's hash is a constant of the program.
 //!
 //! It does not defend against anybody who wants a collision; it tells honest mistakes apart.
@@ -24,6 +25,15 @@ pub(crate) const fn fnv1a64(hash: u64, bytes: &[u8]) -> u64 {
         rest = tail;
     }
     hash
+}
+
+/// Spreads what a hash or a number says over all bits of a word, the low ones included: one step of
+/// splitmix64 (Steele, Lea, Flood, OOPSLA 2014). Part of the format as well.
+pub(crate) const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
 }
 
 #[cfg(test)]

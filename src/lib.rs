@@ -112,7 +112,9 @@ pub use busway_derive::Frame;
 pub use error::{AckError, Error, GroupFault, PollError, PublishError, TableError};
 pub use frame::{Frame, Raw};
 pub use lane::kept::TenancyEnd;
-pub use options::{Delivery, FrameLayout, KeyKind, OnFull, Start, Timestamps, Topology, Wait};
+pub use options::{
+    Affinity, Delivery, FrameLayout, KeyKind, OnFull, Start, Timestamps, Topology, Wait,
+};
 pub use participant::{Kicked, Participant, Reclaimed, Role};
 pub use schema::Schema;
 pub use zerocopy;

@@ -3,6 +3,10 @@
 //! Each enum has one kebab-case name per variant, used alike by the command line, JSON, TOML and
 //! error messages, and one number per variant, used in the segment header.
 
+mod affinity;
+
+pub use affinity::Affinity;
+
 use crate::error::Error;
 
 /// Declares an enum with a name and a header number per variant, and every conversion of them.

@@ -23,9 +23,9 @@ mkdir -p "$copy/src/layout/table"
 cp -R "$tree/src/lane" "$tree/src/claims" "$tree/src/order" "$tree/src/cells" "$tree/src/sync" "$copy/src"
 mkdir -p "$copy/src/waiter"
 cp -R "$tree/src/waiter/post.rs" "$tree/src/waiter/post" "$copy/src/waiter"
-cp "$tree/src/crash.rs" "$copy/src"
+cp "$tree/src/crash.rs" "$tree/src/fnv.rs" "$copy/src"
 cp "$tree/src/layout/words.rs" "$tree/src/layout/entry.rs" "$tree/src/layout/state.rs" \
-    "$tree/src/layout/claim.rs" \
+    "$tree/src/layout/claim.rs" "$tree/src/layout/share.rs" \
     "$copy/src/layout"
 cp "$tree/src/layout/table/words.rs" "$copy/src/layout/table"
 cp "$tree/Cargo.lock" "$copy"
@@ -47,10 +47,12 @@ cat >"$copy/src/lib.rs" <<'END'
 mod cells;
 mod claims;
 mod crash;
+mod fnv;
 mod lane;
 mod layout {
     pub(crate) mod claim;
     pub(crate) mod entry;
+    pub(crate) mod share;
     pub(crate) mod state;
     pub(crate) mod table {
         pub(crate) mod words;
@@ -112,7 +114,7 @@ try() {
 writer=src/lane/writer.rs reader=src/lane/reader.rs join=src/lane/join.rs lossy=src/lane/lossy.rs
 owriter=src/order/writer.rs oreader=src/order/reader.rs omod=src/order/mod.rs
 ojoin=src/order/join.rs recover=src/order/recover.rs
-claims=src/claims/mod.rs cmodel=src/claims/model.rs
+claims=src/claims/mod.rs cmodel=src/claims/model.rs shares=src/claims/shares.rs smodel=src/claims/shares/model.rs
 lmodel=src/lane/model.rs omodel=src/order/model.rs
 state=src/layout/state.rs kept=src/lane/kept.rs
 bell=src/sync/bell.rs bmodel=src/sync/bell/model.rs post=src/waiter/post.rs pmodel=src/waiter/post/model.rs
@@ -230,6 +232,13 @@ mutant claim-copy-unfenced $claims 's/fence\(Ordering::Acquire\);//' claims::mod
 mutant claim-seat-unlooked $cmodel 's/ && !lane\.lets_go\(0\) \{/ {/' claims::model::removed
 mutant claim-seat-looked-at-first $cmodel 's/(let copy = [^\n]*\n\s*lane\.step\(\);\n\s*if lane\.claims\(\)\.holds\(position, claim\) && )!lane\.lets_go\(0\)/let is_there = !lane.lets_go(0); $1is_there/' claims::model::removed
 mutant claim-head-ahead-is-corrupt $cmodel 's/assert!\(lane\.lets_go\(0\)/assert!(false/' claims::model::removed
+
+# Groups: shares of keys. What a member does around the protocol is in the model, so is weakened there.
+mutant share-fence-dropped $shares 's/fence\(Ordering::SeqCst\);//' shares::model::frames_of_a_share_are_in_one_members_hands_wh
+mutant share-not-looked-at-again $shares 's/load\(Ordering::Relaxed\) == own\.word\(\)/load(Ordering::Relaxed) != 0/' shares::model::frames_of_a_share_are_in_one_members_hands_wh
+mutant share-opened-unsurveyed $smodel 's/if self\.take\(\) && self\.survey\(false\)/if self.take()/' shares::model::frames_of_a_share_are_in_one_members_hands_wh
+mutant share-surveyed-first $smodel 's/if self\.take\(\) && self\.survey\(false\)/if self.survey(false) \&\& self.take()/' shares::model::frames_of_a_share_are_in_one_members_hands_wh
+mutant share-claims-gone-by $smodel 's/_ => break,/_ => continue,/' shares::model
 # Cells: reading and writing.
 cread=src/cells/read.rs cwrite=src/cells/write.rs cclaim=src/cells/claim.rs
 crecover=src/cells/recover.rs cbell=src/cells/bell.rs cmodel=src/cells/model.rs

@@ -1,5 +1,7 @@
 //! A key as words, and where its search begins.
 
+use crate::fnv::mix;
+
 /// Bytes of a text key at most.
 pub(crate) const TEXT_BYTES_MAX: usize = 32;
 
@@ -35,18 +37,10 @@ impl KeyWords {
         String::from_utf8_lossy(text).into_owned()
     }
 
-    /// The hash that its search begins at: part of the format. Step for step the finalizer of
-    /// splitmix64 over the words (Steele, Lea, Flood, OOPSLA 2014).
+    /// The hash that its search begins at: part of the format.
     pub(crate) fn hash(&self, words: usize) -> u64 {
         self.0.iter().take(words).fold(0, |hash, word| mix(hash ^ word))
     }
-}
-
-fn mix(value: u64) -> u64 {
-    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
 }
 
 #[cfg(all(test, not(loom)))]

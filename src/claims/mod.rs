@@ -31,9 +31,12 @@
 //! it; its acknowledgement, a CAS from its own claim, fails as well. Nobody else ever makes the word
 //! equal to its claim again: a claim has its member's number, and a member's number is let again only
 //! when all its claims have been taken back.
+//!
+//! Which frames a member may claim is not asked here; with affinity, `shares` says.
 
 #[cfg(all(test, loom))]
 mod model;
+pub(crate) mod shares;
 #[cfg(all(test, not(loom)))]
 mod tests;
 

@@ -25,7 +25,7 @@ use crate::lane::join;
 use crate::layout::claim::{AHEAD_MAX_MS, ATTEMPTS_MAX, MEMBERS_MAX};
 use crate::layout::group::GroupHeader;
 use crate::layout::state::SeatState;
-use crate::options::{Delivery, Start};
+use crate::options::{Affinity, Delivery, FrameLayout, Start};
 use crate::order;
 use crate::participant::Role;
 use crate::regions::{Regions, Row};
@@ -75,6 +75,7 @@ pub struct GroupOptions<'a> {
     name: String,
     start: Start,
     delivery: Delivery,
+    affinity: Affinity,
     members: u32,
     max_attempts: u32,
     timeout: Duration,
@@ -90,6 +91,7 @@ impl Bus {
             name: name.into(),
             start: Start::Latest,
             delivery: Delivery::AtLeastOnce,
+            affinity: Affinity::Off,
             members: MEMBERS,
             max_attempts: ATTEMPTS,
             timeout: TIMEOUT,
@@ -109,6 +111,16 @@ impl GroupOptions<'_> {
     /// What it promises; at least once by default.
     pub fn delivery(mut self, delivery: Delivery) -> Self {
         self.delivery = delivery;
+        self
+    }
+
+    /// Which frames go to the same member as long as that lives: those of one key. Off by default.
+    ///
+    /// Keys are in 256 shares, which the members divide evenly among themselves; a share changes hands when
+    /// members come, go, die, or stop asking for work. Frames of one key are in the hands of one member
+    /// at a time. `docs/groups.md` says what that costs and what order it gives.
+    pub fn affinity(mut self, affinity: Affinity) -> Self {
+        self.affinity = affinity;
         self
     }
 
@@ -233,6 +245,7 @@ impl GroupOptions<'_> {
             name::check_name(&dead_letters)?;
         }
         let info = self.bus.info();
+        let affinity = self.checked_affinity()?;
         Ok(GroupHeader {
             bus: info.name.clone(),
             name: self.name.clone(),
@@ -245,11 +258,36 @@ impl GroupOptions<'_> {
             timeout_ms,
             attempts_max: if has_letters { self.max_attempts } else { 0 },
             delivery: self.delivery,
+            affinity,
             from_oldest,
             created_unix_ns: clock::unix_ns(),
             creator_pid: std::process::id(),
             creator_uid: Uid::effective().as_raw(),
         })
+    }
+
+    /// A key that frames of this bus have.
+    fn checked_affinity(&self) -> Result<Affinity, Error> {
+        let info = self.bus.info();
+        let refused = |allowed| {
+            let value = self.affinity.to_string();
+            Err(Error::BadOption { option: "affinity", value, allowed })
+        };
+        match self.affinity {
+            Affinity::Kind if info.frames == FrameLayout::Bare => refused(
+                "off, lane or payload: frames of this bus are bare and have no kind".to_owned(),
+            ),
+            Affinity::Payload { offset, len }
+                if Affinity::from_numbers(self.affinity.numbers()).is_none()
+                    || offset.checked_add(len).is_none_or(|end| end > info.payload_bytes) =>
+            {
+                refused(format!(
+                    "1 to 64 bytes of a payload, which has {} on this bus",
+                    info.payload_bytes
+                ))
+            }
+            affinity => Ok(affinity),
+        }
     }
 
     /// The steps of the table above.
@@ -377,6 +415,7 @@ fn remove_unfinished(bus: &Bus, group: &str) -> Result<(), Error> {
 fn difference(have: &GroupHeader, want: &GroupHeader) -> Option<String> {
     let pairs = [
         ("delivery", have.delivery.to_string(), want.delivery.to_string()),
+        ("affinity", have.affinity.to_string(), want.affinity.to_string()),
         ("members", have.members.to_string(), want.members.to_string()),
         ("max-attempts", have.attempts_max.to_string(), want.attempts_max.to_string()),
         ("processing-timeout in ms", have.timeout_ms.to_string(), want.timeout_ms.to_string()),

@@ -9,6 +9,7 @@ use super::letters::Letters;
 use super::member::{Delivered, MemberOptions, Receipt};
 use super::roster::{self, Ends};
 use super::segment::{self, Berth, GroupRegions, LaneClaims, fault};
+use super::shares::Portion;
 use super::sweep::Sweep;
 use crate::buffer::Buffer;
 use crate::claims::Window;
@@ -43,7 +44,8 @@ pub(super) struct MemberLane {
     pub(super) words: Shared<LaneWords>,
     pub(super) data: LaneData,
     pub(super) group: LaneClaims,
-    /// Positions before this are known to have been claimed by somebody.
+    /// Positions before this are known to have been claimed by somebody; with affinity, or to have been
+    /// others' to claim.
     pub(super) looked: u64,
 }
 
@@ -51,27 +53,29 @@ pub(super) struct MemberLane {
 #[derive(Debug)]
 pub(super) struct Engine {
     /// Copies of what was claimed, being handed out.
-    run: Run,
+    pub(super) run: Run,
     /// The claims of the run, from its first frame on.
     pub(super) claims: Vec<ClaimWord>,
     /// How many of them have been handed out.
-    handed: usize,
-    shape: FrameShape,
+    pub(super) handed: usize,
+    /// With affinity: the shares of the keys that are this member's, and what it has claimed of them.
+    pub(super) portion: Option<Box<Portion>>,
+    pub(super) shape: FrameShape,
     pub(super) buffer: Buffer,
     pub(super) lanes: Vec<MemberLane>,
     next_lane: usize,
     pub(super) sweep: Sweep,
     pub(super) capacity: u64,
-    batch: u64,
+    pub(super) batch: u64,
     pub(super) header: GroupHeader,
     /// Frames claimed by this member and neither acknowledged, refused nor found to be lost.
-    outstanding: u64,
-    claimed: u64,
+    pub(super) outstanding: u64,
+    pub(super) claimed: u64,
     acknowledged: u64,
     too_late: u64,
     /// What the counters in the member's seat stood at when it sat down.
     before: [u64; 3],
-    member: Shared<MemberWords>,
+    pub(super) member: Shared<MemberWords>,
     pub(super) letters: Letters,
     pub(super) wait: Wait,
     pub(super) probe_at: Option<Instant>,
@@ -153,6 +157,7 @@ impl Engine {
             run: Run::default(),
             claims: Vec::with_capacity(usize::try_from(batch).unwrap_or(1)),
             handed: 0,
+            portion: Portion::of(&words, &header, index, &member),
             shape,
             buffer: Buffer::new(bytes),
             lanes,
@@ -252,7 +257,13 @@ impl Engine {
         if !self.berth.is_held(&self.bus_seat) {
             return Err(PollError::Removed);
         }
-        let now_ns = clock::monotonic_ns();
+        let mut now_ns = clock::monotonic_ns();
+        if self.portion.is_some() {
+            if self.next_picked() {
+                return Ok(true);
+            }
+            now_ns = self.attend(now_ns)?;
+        }
         // What has to be tried again comes before what is new, but not twice in a row.
         let first = self.sweep.takes_turn(now_ns);
         if first && self.sweep(now_ns)? {
@@ -261,7 +272,11 @@ impl Engine {
         for _ in 0..self.lanes.len() {
             let index = self.next_lane;
             self.next_lane = if index + 1 < self.lanes.len() { index + 1 } else { 0 };
-            if self.claim_from(index, now_ns)? {
+            let found = match &self.portion {
+                None => self.claim_from(index, now_ns)?,
+                Some(_) => self.pick_from(index, now_ns)?,
+            };
+            if found {
                 return Ok(true);
             }
         }
@@ -509,7 +524,7 @@ impl Engine {
     }
 
     #[inline]
-    fn note_counts(&self) {
+    pub(super) fn note_counts(&self) {
         let [claimed, acknowledged, too_late] = self.before;
         // ORDERING: relaxed for all; statistics with one writer.
         self.member.claimed.store(claimed.wrapping_add(self.claimed), Ordering::Relaxed);
@@ -533,8 +548,9 @@ impl Engine {
     /// Gives back everything that this member holds.
     fn let_go(&mut self) {
         let now_ms = millis(clock::monotonic_ns());
+        self.put_back_picked(now_ms);
         let lane = usize::try_from(self.run.lane).ok().and_then(|lane| self.lanes.get(lane));
-        if let Some(lane) = lane {
+        if let Some(lane) = lane.filter(|_| self.portion.is_none()) {
             let next = self.run.position();
             for (step, claim) in (0_u64..).zip(self.claims.iter().skip(self.handed)) {
                 let _held = lane.group.claims.put_back(next.wrapping_add(step), *claim, now_ms);
@@ -543,6 +559,9 @@ impl Engine {
         for (lane, gate) in self.lanes.iter().zip(self.row.positions.iter()) {
             let ends = Ends { head: &lane.words.head, gate };
             roster::take_back_all(&lane.group, ends, self.capacity, self.index, Why::Returned);
+        }
+        if let Some(portion) = &self.portion {
+            portion.give_up();
         }
         self.wake_members();
     }
@@ -565,7 +584,13 @@ impl Drop for Engine {
 
 /// Copies a frame into the buffer, `at` so many bytes: of an event no more than it says it has.
 #[inline]
-fn copy(data: &LaneData, shape: FrameShape, position: u64, buffer: &mut Buffer, at: usize) {
+pub(super) fn copy(
+    data: &LaneData,
+    shape: FrameShape,
+    position: u64,
+    buffer: &mut Buffer,
+    at: usize,
+) {
     let mut bytes = shape.stride();
     if shape.is_event() {
         let header = shape.header_bytes();

@@ -138,6 +138,8 @@ impl<'a> Delivered<'a> {
 ///
 /// Frames of one lane are claimed in order; those of several members, and those that are tried again,
 /// are handled in whatever order that gives. Nothing is promised between lanes, also on an `ordered` bus.
+/// With affinity ([`GroupOptions::affinity`](crate::GroupOptions::affinity)) frames of one key are one
+/// member's at a time, and [`poll`](Self::poll) may find nothing although there are frames: others'.
 ///
 /// It can be sent to another thread, not shared by two. Dropping it detaches: what it has not
 /// acknowledged goes back at once.
@@ -221,5 +223,18 @@ impl GroupMember {
     /// The shared hint of a lane, to be led astray by.
     pub(super) fn engine_lane_hint(&self, lane: usize) -> &crate::sync::AtomicU64 {
         &self.engine.lanes[lane].group.hint.next
+    }
+
+    /// The share of a frame's key.
+    pub(super) fn engine_share_at(&self, lane: usize, position: u64) -> u8 {
+        let portion = self.engine.portion.as_ref().unwrap();
+        self.engine.share_at(portion.affinity, lane, position)
+    }
+
+    /// Makes a share's word what nobody honest makes it.
+    pub(super) fn engine_scribble_owner(&self, share: u8, word: u64) {
+        use crate::layout::share::OwnerWord;
+        let shares = &self.engine.portion.as_ref().unwrap().shares;
+        shares.take(share, shares.owner(share), OwnerWord::from_word(word));
     }
 }

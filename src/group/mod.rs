@@ -8,6 +8,7 @@
 //! create    making one: in which order, and what is left by who dies     segment   file and mappings
 //! member    what a working process holds                                  engine    claims, runs, gates
 //! sweep     frames whose time is over, whose member is dead, strays       roster    members' seats
+//! shares    with affinity: which keys are whose                           pick      claiming those
 //! letters   dead letters                                                  wait      sleeping, waking
 //! reset     starting anew, and removing                                   stat      how it stands
 //! peek      looking at what is not done
@@ -21,9 +22,11 @@ mod engine;
 mod letters;
 mod member;
 mod peek;
+mod pick;
 mod reset;
 mod roster;
 mod segment;
+mod shares;
 mod stat;
 mod sweep;
 #[cfg(test)]
@@ -43,7 +46,7 @@ pub use stat::{GroupLaneStat, GroupStat, MemberStat};
 use crate::bus::Bus;
 use crate::error::{Error, GroupFault, PollError};
 use crate::layout::group::GroupHeader;
-use crate::options::Delivery;
+use crate::options::{Affinity, Delivery};
 use crate::shm::mapping::Access;
 use crate::shm::name;
 use crate::shm::segment::{self as file, Segment};
@@ -103,6 +106,8 @@ pub struct GroupInfo {
     pub name: String,
     /// What it promises.
     pub delivery: Delivery,
+    /// Which frames go to the same member.
+    pub affinity: Affinity,
     /// Members that can be attached at a time.
     pub members: u32,
     /// Attempts after which a frame is a dead letter; `None`: it never is.
@@ -168,6 +173,7 @@ impl Group {
             bus: header.bus.clone(),
             name: header.name.clone(),
             delivery: header.delivery,
+            affinity: header.affinity,
             members: header.members,
             max_attempts: Some(header.attempts_max).filter(|&attempts| attempts > 0),
             processing_timeout: Duration::from_millis(header.timeout_ms.into()),

@@ -8,6 +8,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::bus::Bus;
 use crate::claims::Claims;
+use crate::claims::shares::Shares;
 use crate::error::{Error, GroupFault};
 use crate::layout::geometry::Region;
 use crate::layout::group::{
@@ -77,7 +78,9 @@ pub(super) struct GroupRegions {
     pub(super) words: Shared<GroupWords>,
     pub(super) members: Vec<Shared<MemberWords>>,
     pub(super) lanes: Vec<LaneClaims>,
-    mappings: [Arc<Mapping>; 3],
+    /// With affinity.
+    pub(super) shares: Option<Shares<SharedArray>>,
+    mappings: Vec<Arc<Mapping>>,
 }
 
 /// What a group knows of one lane.
@@ -105,6 +108,13 @@ impl GroupRegions {
         let control = map(geometry.control)?;
         let hints = map(geometry.hints)?;
         let words = map(geometry.words)?;
+        let mut mappings = vec![Arc::clone(&control), Arc::clone(&hints), Arc::clone(&words)];
+        let mut shares = None;
+        if header.shares() > 0 {
+            let mapping = map(geometry.shares)?;
+            shares = SharedArray::at(&mapping, 0, header.shares().into()).map(Shares::over);
+            mappings.push(mapping);
+        }
         let member = |index: u32| {
             Shared::at(&control, GROUP_WORDS_BYTES + u64::from(index) * MEMBER_WORDS_BYTES)
         };
@@ -121,7 +131,7 @@ impl GroupRegions {
             let reason = "its words do not lie in its regions".to_owned();
             return Err(fault(&header.bus, &header.name, GroupFault::Corrupt { reason }));
         };
-        Ok(Self { words: group, members, lanes, mappings: [control, hints, words] })
+        Ok(Self { words: group, members, lanes, shares, mappings })
     }
 
     /// Whether a page of them was found missing.

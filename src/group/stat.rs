@@ -6,6 +6,7 @@ use super::{Group, roster};
 use crate::claims::Window;
 use crate::error::{Error, PollError};
 use crate::layout::claim::Stand;
+use crate::layout::share::OwnerWord;
 use crate::participant::Participant;
 use crate::sync::{AtomicU64, Ordering};
 
@@ -47,6 +48,8 @@ pub struct MemberStat {
     pub acknowledged: u64,
     /// Acknowledgements of theirs that came too late.
     pub too_late: u64,
+    /// With affinity: how many of the 256 shares of the keys it owns. Else 0.
+    pub shares: u32,
 }
 
 /// How a group stands on one lane.
@@ -120,15 +123,24 @@ impl Group {
 
     fn members(&self) -> Vec<MemberStat> {
         let group = &self.inner.regions;
+        let owned = |participant: &Participant| {
+            let own = OwnerWord::of(participant.seat, participant.epoch);
+            let shares = group
+                .shares
+                .iter()
+                .flat_map(|shares| (0..=u8::MAX).filter(move |share| shares.owner(*share) == own));
+            u32::try_from(shares.count()).unwrap_or(u32::MAX)
+        };
         let attached = roster::members(&self.inner.segment, group).into_iter();
         attached
             .filter_map(|participant| {
                 let member = group.members.get(usize::try_from(participant.seat).ok()?)?;
                 Some(MemberStat {
-                    participant,
                     claimed: load(&member.claimed),
                     acknowledged: load(&member.acknowledged),
                     too_late: load(&member.too_late),
+                    shares: owned(&participant),
+                    participant,
                 })
             })
             .collect()

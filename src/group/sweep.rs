@@ -11,6 +11,9 @@
 //! | fresh | its would-be claimant went by, or died before it came there: it is claimed |
 //! | done | the gate passes it when it comes there |
 //! | anything else | a word that nobody stores: an error |
+//!
+//! With affinity, claims of all members are taken back by whoever comes, and frames claimed only by who has
+//! their share open; fresh ones before the place where a member looks next are others'.
 
 use super::engine::Engine;
 use super::letters::Sent;
@@ -106,7 +109,10 @@ impl Engine {
             let offset = position.wrapping_sub(window.gate);
             if offset <= window.len() { offset } else { 0 }
         };
-        let end = offset(lane.looked).max(offset(hint));
+        let end = match self.portion {
+            None => offset(lane.looked).max(offset(hint)),
+            Some(_) => offset(lane.looked),
+        };
         let mut next = self.sweep.at.map_or(0, offset);
         while next < end {
             let position = window.gate.wrapping_add(next);
@@ -131,11 +137,15 @@ impl Engine {
         let now_ms = millis(now_ns);
         let mut seen = lane.group.claims.word(position);
         match lane.group.claims.stand(position, seen) {
+            Stand::Fresh if self.portion.is_some() => return Ok(false),
             Stand::Fresh => {}
             Stand::Waiting { due_ms } if is_due(due_ms, now_ms) => {}
             Stand::Done | Stand::Waiting { .. } => return Ok(false),
             Stand::Claimed { member, due_ms } => {
-                let Some(why) = self.has_ended(member, due_ms, now_ms) else {
+                let mut asked = self.sweep.asked;
+                let ended = self.has_ended(&mut asked, member, due_ms, now_ms);
+                self.sweep.asked = asked;
+                let Some(why) = ended else {
                     return Ok(false);
                 };
                 match self.take_back(index, position, seen, why, now_ms) {
@@ -145,27 +155,38 @@ impl Engine {
             }
             Stand::Alien => return self.meet_alien(index, position),
         }
+        if !self.is_open(index, position) {
+            return Ok(false);
+        }
         if self.has_had_its_attempts(seen) {
             self.bury(index, position, seen, now_ns);
             return Ok(false);
+        }
+        if self.portion.is_some() {
+            return Ok(self.retry(index, position, seen, now_ns));
         }
         Ok(self.claim_one(index, position, seen, now_ns).is_some()
             && self.take(index, position, now_ns))
     }
 
     /// Why a claim that was just loaded is over, if it is.
-    fn has_ended(&mut self, member: u32, due_ms: u32, now_ms: u32) -> Option<Why> {
+    pub(super) fn has_ended(
+        &self,
+        asked: &mut u64,
+        member: u32,
+        due_ms: u32,
+        now_ms: u32,
+    ) -> Option<Why> {
         if is_due(due_ms, now_ms) {
             return Some(Why::TimedOut);
         }
-        let asked = &mut self.sweep.asked;
         let is_dead =
             member != self.index && roster::is_dead(&self.segment, &self.group, member, asked);
         is_dead.then_some(Why::Died)
     }
 
     /// Ends somebody's claim; returns the word that the frame has then. `None`: it ended otherwise.
-    fn take_back(
+    pub(super) fn take_back(
         &self,
         index: usize,
         position: u64,
@@ -182,7 +203,7 @@ impl Engine {
         Some(claim.returned(why, now_ms))
     }
 
-    fn has_had_its_attempts(&self, word: ClaimWord) -> bool {
+    pub(super) fn has_had_its_attempts(&self, word: ClaimWord) -> bool {
         self.header.attempts_max > 0 && word.attempts() >= self.header.attempts_max
     }
 
@@ -190,7 +211,7 @@ impl Engine {
     ///
     /// It is claimed for that like for any attempt, so that it is one member's, and done only when the
     /// letter is published: who dies between leaves it to be claimed, and its letter to be sent, again.
-    fn bury(&mut self, index: usize, position: u64, seen: ClaimWord, now_ns: u64) {
+    pub(super) fn bury(&mut self, index: usize, position: u64, seen: ClaimWord, now_ns: u64) {
         let Some(claim) = self.claim_one(index, position, seen, now_ns) else {
             return;
         };

@@ -1,12 +1,13 @@
 //! A consumer group's own segment: what it is, who its members are, and a word per frame.
 //!
 //! ```text
-//! /dev/shm/busway.BUS@GROUP = header | control | lanes | words       (each starts on a page)
+//! /dev/shm/busway.BUS@GROUP = header | control | lanes | words | shares   (each starts on a page)
 //!
 //! header   512 bytes of constants; never changes once linked to its name
 //! control  128 bytes: the group's seat in the bus, counters; then 256 bytes per member
 //! lanes    64 bytes per lane: where to look for frames that nobody has claimed
 //! words    per lane: capacity × 8 bytes, one claim word (`layout::claim`) per slot
+//! shares   with affinity: 256 × 8 bytes, whose each share of the keys is (`layout::share`)
 //! ```
 //!
 //! ```text
@@ -14,7 +15,7 @@
 //!      0    8  magic "BUSWAYG\0"
 //!      8    4  layout_version = 1
 //!     12    4  fixed_bytes = 512
-//!     16    8  features_incompat   0; a reader that knows not all of these bits must not use it
+//!     16    8  features_incompat   1 affinity; a reader that knows not all of these bits must not use it
 //!     24    8  segment_bytes
 //!     32    8  bus_instance        of the bus that it belongs to
 //!     40    8  instance            random: tells two groups of one name apart
@@ -31,7 +32,11 @@
 //!     96   64  bus                 its name, NUL-padded
 //!    160   64  name                the group's
 //!    224   64  dead_letters        name of the bus for them; empty: none
-//!    288  216  (zero)
+//!    288    4  affinity            0 off, 1 kind, 2 lane, 3 bytes of the payload
+//!    292    4  key_offset          of those bytes; else 0
+//!    296    4  key_bytes           how many: 1 to 64; else 0
+//!    300    4  shares              256 with affinity, else 0
+//!    304  200  (zero)
 //!    504    8  checksum            FNV-1a 64 of bytes 0..504
 //! ```
 
@@ -42,13 +47,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::PAGE_BYTES;
 use super::claim::{AHEAD_MAX_MS, ATTEMPTS_MAX, MEMBERS_MAX};
 use super::geometry::{CAPACITY_MAX, CAPACITY_MIN, LANES_MAX, Region};
+use super::share::SHARES;
 use super::words::SeatWords;
 use crate::fnv;
-use crate::options::Delivery;
+use crate::options::{Affinity, Delivery};
 use crate::sync::AtomicU64;
 
 const MAGIC: [u8; 8] = *b"BUSWAYG\0";
 const LAYOUT_VERSION: u32 = 1;
+/// The group has shares, which every member must respect: set with affinity, and only then.
+const AFFINITY: u64 = 1;
 /// Bytes of the header.
 pub(crate) const FIXED_BYTES: u64 = 512;
 /// Bytes of the [`GroupWords`]; the members follow.
@@ -82,7 +90,11 @@ pub(crate) struct RawGroup {
     bus: [u8; 64],
     name: [u8; 64],
     dead_letters: [u8; 64],
-    _zero: [u64; 27],
+    affinity: u32,
+    key_offset: u32,
+    key_bytes: u32,
+    shares: u32,
+    _zero: [u64; 25],
     checksum: u64,
 }
 
@@ -95,6 +107,8 @@ const _: () = {
     assert!(offset_of!(RawGroup, created_unix_ns) == 80);
     assert!(offset_of!(RawGroup, bus) == 96);
     assert!(offset_of!(RawGroup, dead_letters) == 224);
+    assert!(offset_of!(RawGroup, affinity) == 288);
+    assert!(offset_of!(RawGroup, shares) == 300);
     assert!(offset_of!(RawGroup, checksum) == 504);
 };
 
@@ -129,7 +143,8 @@ pub(crate) struct GroupWords {
 /// 128  claimed           frames claimed
 /// 136  acknowledged      frames acknowledged
 /// 144  too_late          acknowledgements that came too late
-/// 152  (reserved)
+/// 152  asked_ns          with affinity: when it last asked for work, a millisecond less or more
+/// 160  (reserved)
 /// 256
 /// ```
 #[repr(C, align(64))]
@@ -139,7 +154,8 @@ pub(crate) struct MemberWords {
     pub(crate) claimed: AtomicU64,
     pub(crate) acknowledged: AtomicU64,
     pub(crate) too_late: AtomicU64,
-    pub(crate) _rest: [AtomicU64; 13],
+    pub(crate) asked_ns: AtomicU64,
+    pub(crate) _rest: [AtomicU64; 12],
 }
 
 /// Where to look for frames of a lane that nobody has claimed. A hint: frames before it that are
@@ -159,6 +175,7 @@ const _: () = {
     assert!(size_of::<MemberWords>() as u64 == MEMBER_WORDS_BYTES);
     assert!(offset_of!(MemberWords, claimed) == 128);
     assert!(offset_of!(MemberWords, too_late) == 144);
+    assert!(offset_of!(MemberWords, asked_ns) == 152);
     assert!(size_of::<HintWords>() as u64 == HINT_WORDS_BYTES);
 };
 
@@ -177,6 +194,7 @@ pub(crate) struct GroupHeader {
     pub(crate) timeout_ms: u32,
     pub(crate) attempts_max: u32,
     pub(crate) delivery: Delivery,
+    pub(crate) affinity: Affinity,
     /// Whether it was to start at the oldest frames.
     pub(crate) from_oldest: bool,
     pub(crate) created_unix_ns: u64,
@@ -190,6 +208,8 @@ pub(crate) struct GroupGeometry {
     pub(crate) control: Region,
     pub(crate) hints: Region,
     pub(crate) words: Region,
+    /// Empty without affinity.
+    pub(crate) shares: Region,
     /// Bytes from one lane's words to the next.
     pub(crate) lane_bytes: u64,
     pub(crate) segment_bytes: u64,
@@ -208,17 +228,24 @@ impl GroupHeader {
         let control = region(GROUP_WORDS_BYTES + u64::from(self.members) * MEMBER_WORDS_BYTES);
         let hints = region(u64::from(self.lanes) * HINT_WORDS_BYTES);
         let words = region(u64::from(self.lanes) * lane_bytes);
-        GroupGeometry { control, hints, words, lane_bytes, segment_bytes: end }
+        let shares = region(u64::from(self.shares()) * 8);
+        GroupGeometry { control, hints, words, shares, lane_bytes, segment_bytes: end }
+    }
+
+    /// How many shares its keys are in; 0 without affinity.
+    pub(crate) fn shares(&self) -> u32 {
+        if self.affinity == Affinity::Off { 0 } else { SHARES }
     }
 
     /// The header as bytes, with its checksum.
     #[allow(clippy::cast_possible_truncation)] // 512
     pub(crate) fn encode(&self) -> RawGroup {
+        let [affinity, key_offset, key_bytes] = self.affinity.numbers();
         let mut raw = RawGroup {
             magic: MAGIC,
             layout_version: LAYOUT_VERSION,
             fixed_bytes: FIXED_BYTES as u32,
-            features_incompat: 0,
+            features_incompat: if self.shares() > 0 { AFFINITY } else { 0 },
             segment_bytes: self.geometry().segment_bytes,
             bus_instance: self.bus_instance,
             instance: self.instance,
@@ -235,7 +262,11 @@ impl GroupHeader {
             bus: text(&self.bus),
             name: text(&self.name),
             dead_letters: text(&self.dead_letters),
-            _zero: [0; 27],
+            affinity,
+            key_offset,
+            key_bytes,
+            shares: self.shares(),
+            _zero: [0; 25],
             checksum: 0,
         };
         raw.checksum = checksum(&raw);
@@ -255,7 +286,7 @@ impl GroupHeader {
         if raw.magic != MAGIC {
             return Err("it does not start with the magic of a group".to_owned());
         }
-        if (raw.layout_version, raw.features_incompat) != (LAYOUT_VERSION, 0) {
+        if raw.layout_version != LAYOUT_VERSION || raw.features_incompat & !AFFINITY != 0 {
             return Err(format!(
                 "layout {} with features {:#x}, this build reads layout {LAYOUT_VERSION}",
                 raw.layout_version, raw.features_incompat
@@ -275,8 +306,9 @@ impl GroupHeader {
             && raw.attempts_max < ATTEMPTS_MAX
             && raw.start <= 1;
         let texts = std::str::from_utf8(named(&raw.dead_letters)).ok();
-        let parts = Delivery::from_number(raw.delivery).zip(texts).filter(|_| is_fit);
-        let Some((delivery, dead_letters)) = parts else {
+        let affinity = Affinity::from_numbers([raw.affinity, raw.key_offset, raw.key_bytes]);
+        let parts = Delivery::from_number(raw.delivery).zip(affinity).zip(texts).filter(|_| is_fit);
+        let Some(((delivery, affinity), dead_letters)) = parts else {
             return Err("its header has values that no group has".to_owned());
         };
         let header = Self {
@@ -291,11 +323,16 @@ impl GroupHeader {
             timeout_ms: raw.timeout_ms,
             attempts_max: raw.attempts_max,
             delivery,
+            affinity,
             from_oldest: raw.start == 1,
             created_unix_ns: raw.created_unix_ns,
             creator_pid: raw.creator_pid,
             creator_uid: raw.creator_uid,
         };
+        let features = if header.shares() > 0 { AFFINITY } else { 0 };
+        if (raw.shares, raw.features_incompat) != (header.shares(), features) {
+            return Err("its header contradicts itself about affinity".to_owned());
+        }
         let bytes = header.geometry().segment_bytes;
         if raw.segment_bytes != bytes || file_bytes != bytes {
             return Err(format!("a file of {file_bytes} bytes, its shape takes {bytes}"));
@@ -339,6 +376,7 @@ mod tests {
             timeout_ms: 30_000,
             attempts_max: 5,
             delivery: Delivery::AtLeastOnce,
+            affinity: Affinity::Off,
             from_oldest: true,
             created_unix_ns: 9,
             creator_pid: 1,
@@ -356,6 +394,21 @@ mod tests {
     }
 
     #[test]
+    fn group_with_affinity_has_a_page_more_and_a_bit_that_older_builds_refuse() {
+        let plain = header().geometry();
+        let keyed = |affinity| GroupHeader { affinity, ..header() };
+        let payload = Affinity::Payload { offset: 3, len: 8 };
+        for keyed in [Affinity::Kind, Affinity::Lane, payload].map(keyed) {
+            let (raw, geometry) = (keyed.encode(), keyed.geometry());
+            assert_eq!((raw.features_incompat, header().encode().features_incompat), (1, 0));
+            assert_eq!((geometry.words, geometry.shares.bytes), (plain.words, 2048));
+            assert_eq!(geometry.segment_bytes, plain.segment_bytes + PAGE_BYTES);
+            let bytes = geometry.segment_bytes;
+            assert_eq!(GroupHeader::check(&raw, "b", "g", bytes), Ok(keyed));
+        }
+    }
+
+    #[test]
     fn every_flipped_bit_of_a_groups_header_is_noticed() {
         let bytes = header().geometry().segment_bytes;
         for bit in 0..size_of::<RawGroup>() * 8 {
@@ -368,13 +421,17 @@ mod tests {
     #[test]
     fn values_out_of_range_are_refused_whatever_the_checksum_says() {
         let bytes = header().geometry().segment_bytes;
-        let spoil: [fn(&mut RawGroup); 6] = [
+        let spoil: [fn(&mut RawGroup); 10] = [
             |raw| raw.members = 65,
             |raw| raw.lanes = 0,
             |raw| raw.capacity = 3,
             |raw| raw.timeout_ms = 0,
             |raw| raw.delivery = 2,
             |raw| raw.attempts_max = 255,
+            |raw| raw.affinity = 1,
+            |raw| raw.features_incompat = 1,
+            |raw| raw.shares = 256,
+            |raw| raw.key_bytes = 8,
         ];
         for spoil in spoil {
             let mut raw = header().encode();

@@ -4,6 +4,7 @@
 //! | who | built with crash points | does |
 //! |---|---|---|
 //! | worker | yes | takes frames, notes each in a journal, acknowledges or refuses it |
+//! | keyed | yes | the same in a group with affinity, noting when it begins and ends, and with what |
 //! | maker | yes | makes a group and removes it |
 //! | the test | no | publishes; works on when the others are gone; compares |
 //!
@@ -11,7 +12,9 @@
 //! before it acknowledges. So at least once means that each frame is in it, or is a dead letter; at most
 //! once, that none is in it twice.
 
+mod affinity;
 mod journal;
+mod keyed;
 mod points;
 mod random;
 mod worker;

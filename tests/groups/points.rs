@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use busway::{Bus, Producer, PublishError};
+use busway::{Affinity, Bus, Producer, PublishError};
 use busway_crashable::CrashPoint;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -23,6 +23,9 @@ const WORK: &[CrashPoint] = &[
     CrashPoint::GroupLetterSent,
 ];
 
+/// Those of a group with affinity alone; the second is a leaver's.
+const SHARING: &[CrashPoint] = &[CrashPoint::GroupShareTaken, CrashPoint::GroupShareGivenUp];
+
 const MAKING: &[CrashPoint] = &[
     CrashPoint::GroupNamed,
     CrashPoint::GroupNotSeated,
@@ -33,42 +36,57 @@ const MAKING: &[CrashPoint] = &[
 #[test]
 fn every_point_of_groups_is_one_of_these() {
     let ours = CrashPoint::ALL.iter().filter(|point| point.name().starts_with("group-"));
-    assert_eq!(ours.count(), WORK.len() + MAKING.len());
+    assert_eq!(ours.count(), WORK.len() + SHARING.len() + MAKING.len());
+}
+
+/// Each point of work, without affinity and with it, and what a worker does to come there.
+fn works() -> impl Iterator<Item = (CrashPoint, Affinity, &'static str)> {
+    // The low byte of a frame's number.
+    let keyed = Affinity::Payload { offset: 0, len: 1 };
+    let plain = WORK.iter().map(|point| (*point, Affinity::Off, "work"));
+    plain.chain(WORK.iter().chain(SHARING).map(move |point| {
+        let leaves = *point == CrashPoint::GroupShareGivenUp;
+        (*point, keyed, if leaves { "part" } else { "work" })
+    }))
 }
 
 #[test]
 fn member_that_dies_at_any_point_costs_no_frame() {
-    for point in WORK {
-        let scratch = Scratch::new(&format!("die-{}", &point.name()[6..]));
-        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600));
+    for (point, affinity, task) in works() {
+        let scratch = Scratch::new(&format!("die-{}-{affinity:.1}", &point.name()[6..]));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600), affinity);
         let group = bus.open_group("g").unwrap();
-        let mut worker = scratch.spawn(&format!("work {} die", point.name()));
+        let mut worker = scratch.spawn(&format!("{task} {} die", point.name()));
         publish(&mut producer, 0, FRAMES, || is_at_its_end(&worker));
         wait_until(|| is_at_its_end(&worker));
         assert!(!worker.0.wait().unwrap().success(), "{}: it died", point.name());
         // Nobody waits for the timeout, which is far off: its death can be proven.
         let mut member = group.member().attach().unwrap();
         publish_all(&mut producer, &group, &mut member, &scratch);
-        check(&scratch, &group, *point);
+        check(&scratch, &group, point);
     }
 }
 
 #[test]
 fn member_that_stops_at_any_point_costs_no_frame_and_learns_that_it_is_late() {
-    for point in WORK {
-        let scratch = Scratch::new(&format!("stop-{}", &point.name()[6..]));
-        let (bus, mut producer) = set_up(&scratch, Duration::from_millis(50));
+    for (point, affinity, task) in works() {
+        let scratch = Scratch::new(&format!("stop-{}-{affinity:.1}", &point.name()[6..]));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_millis(50), affinity);
         let group = bus.open_group("g").unwrap();
-        let mut worker = scratch.spawn(&format!("work {} stop", point.name()));
+        let mut worker = scratch.spawn(&format!("{task} {} stop", point.name()));
         publish(&mut producer, 0, FRAMES, || is_at_its_end(&worker));
         wait_until(|| is_at_its_end(&worker));
         let mut member = group.member().attach().unwrap();
         publish_all(&mut producer, &group, &mut member, &scratch);
-        check(&scratch, &group, *point);
-        drop(member);
+        check(&scratch, &group, point);
+        // A worker that leaves leaves the rest to somebody else.
+        let heir = (task == "part").then_some(member);
         // It goes on where it stood, and does no harm.
         kill_process(Pid::from_child(&worker.0), Signal::CONT).unwrap();
         publish(&mut producer, FRAMES * 2, 16, || false);
+        if let Some(mut heir) = heir {
+            finish(&group, &mut heir, &scratch, refuses);
+        }
         wait_until(|| group.stat().unwrap().backlog == 0);
         bus.remove_group("g").unwrap();
         assert!(worker.0.wait().unwrap().success(), "{}: it went on", point.name());
@@ -81,7 +99,7 @@ fn member_that_stops_at_any_point_costs_no_frame_and_learns_that_it_is_late() {
 fn maker_that_dies_at_any_point_leaves_a_group_or_none() {
     for point in MAKING {
         let scratch = Scratch::new(&format!("make-die-{}", &point.name()[6..]));
-        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600), Affinity::Off);
         bus.remove_group("g").unwrap();
         let mut maker = scratch.spawn(&format!("make {} die", point.name()));
         assert!(!maker.0.wait().unwrap().success(), "{}", point.name());
@@ -102,7 +120,7 @@ fn maker_that_dies_at_any_point_leaves_a_group_or_none() {
 fn maker_that_stops_at_any_point_holds_up_nobody_who_does_not_want_its_group() {
     for point in MAKING {
         let scratch = Scratch::new(&format!("make-stop-{}", &point.name()[6..]));
-        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600), Affinity::Off);
         let group = bus.open_group("g").unwrap();
         let mut maker = scratch.spawn(&format!("make {} stop", point.name()));
         wait_until(|| is_at_its_end(&maker));
@@ -123,7 +141,7 @@ fn maker_that_stops_at_any_point_holds_up_nobody_who_does_not_want_its_group() {
 fn member_that_stops_with_a_claim_is_handed_nothing_of_a_group_that_was_removed_meanwhile() {
     for point in [CrashPoint::GroupClaimed, CrashPoint::GroupAckNotMade] {
         let scratch = Scratch::new(&format!("removed-{}", &point.name()[6..]));
-        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600));
+        let (bus, mut producer) = set_up(&scratch, Duration::from_secs(600), Affinity::Off);
         let mut worker = scratch.spawn(&format!("work {} stop", point.name()));
         publish(&mut producer, 0, FRAMES, || is_at_its_end(&worker));
         wait_until(|| is_at_its_end(&worker));
@@ -139,10 +157,11 @@ fn member_that_stops_with_a_claim_is_handed_nothing_of_a_group_that_was_removed_
     }
 }
 
-fn set_up(scratch: &Scratch, timeout: Duration) -> (Bus, Producer) {
+fn set_up(scratch: &Scratch, timeout: Duration, affinity: Affinity) -> (Bus, Producer) {
     let options = Bus::options().lanes(2).capacity_frames(16).payload_bytes(8);
     let bus = options.create(&scratch.name).unwrap();
-    bus.group("g").max_attempts(2).processing_timeout(timeout).create().unwrap();
+    let group = bus.group("g").affinity(affinity).max_attempts(2).processing_timeout(timeout);
+    group.create().unwrap();
     let producer = bus.producer().name("maker").attach().unwrap();
     (bus, producer)
 }

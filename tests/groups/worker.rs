@@ -6,6 +6,7 @@ use std::time::Duration;
 use busway_crashable::{Bus, CrashAction, CrashPoint, Delivery, PollError, arm};
 
 use crate::journal::{ROLE, open_journal};
+use crate::keyed;
 
 /// Runs the role in the environment and ends the process; returns where there is none.
 pub fn run_if_asked() {
@@ -22,7 +23,9 @@ pub fn run_if_asked() {
     }
     match task {
         "make" => make(bus),
-        _ => work(bus, journal),
+        "keyed" => keyed::work(bus, journal),
+        "part" => work(bus, journal, 20),
+        _ => work(bus, journal, u64::MAX),
     }
     std::process::exit(0);
 }
@@ -32,19 +35,21 @@ pub fn refuses(number: u64) -> bool {
     number % 8 == 5
 }
 
-/// Works until the group is removed.
-fn work(bus: &str, journal: &str) {
+/// Works until the group is removed, or it has been handed so many frames, and leaves.
+fn work(bus: &str, journal: &str, most: u64) {
     let mut journal = open_journal(journal);
     let group = Bus::open(bus).unwrap().open_group("g").unwrap();
     let once = group.info().delivery == Delivery::AtMostOnce;
     let mut member = group.member().name("worker").attach().unwrap();
-    loop {
+    let mut handed = 0;
+    while handed < most {
         let taken = match member.receive(Duration::from_millis(5)) {
             Ok(Some(taken)) => taken,
             Ok(None) => continue,
             Err(PollError::Removed) => return,
             Err(error) => panic!("{error}"),
         };
+        handed += 1;
         let number = u64::from_le_bytes(taken.frame().payload().try_into().unwrap());
         let receipt = taken.receipt();
         if !once && refuses(number) {

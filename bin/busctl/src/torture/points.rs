@@ -119,6 +119,8 @@ fn place(point: CrashPoint) -> Place {
         P::GroupNamed | P::GroupNotSeated | P::GroupSeated | P::GroupDisbanded => {
             (&[Part::Keeper], Buses::Lossless, 5)
         }
+        // Its groups have no affinity.
+        P::GroupShareTaken | P::GroupShareGivenUp => (&[], Buses::Lossless, 1),
     };
     Place { parts, buses, often }
 }

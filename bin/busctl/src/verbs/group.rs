@@ -8,7 +8,7 @@ use crate::exit::{Exit, Failure};
 use crate::open::open as open_bus;
 use crate::table::{Side, Table};
 use crate::units::{choice, format_count, in_range, parse_duration};
-use busway::{Bus, Delivery, Group, GroupInfo, GroupStat, Start};
+use busway::{Affinity, Bus, Delivery, Group, GroupInfo, GroupStat, Start};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::process::ExitCode;
@@ -67,6 +67,9 @@ struct CreateArgs {
     /// What it promises of each frame
     #[arg(long, default_value = "at-least-once", value_parser = choice::<Delivery>(Delivery::NAMES))]
     delivery: Delivery,
+    /// Which frames go to the same member while it lives, those of one key: off, kind, lane, or payload:OFFSET:LEN, bytes of the payload
+    #[arg(long, value_name = "KEY", default_value_t = Affinity::Off)]
+    affinity: Affinity,
     /// Members that can be attached at a time: 1 to 64
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = in_range::<u32>(1, 64))]
     members: u32,
@@ -142,6 +145,7 @@ fn create(args: &CreateArgs, context: &Context) -> Result<(), Failure> {
         .group(&args.group)
         .start(args.start.start())
         .delivery(args.delivery)
+        .affinity(args.affinity)
         .members(args.members)
         .max_attempts(args.max_attempts)
         .processing_timeout(args.timeout)
@@ -194,12 +198,23 @@ fn list(bus: Option<&str>, context: &Context) -> Result<(), Failure> {
     print(&groups).print(&context.out)
 }
 
-fn print(groups: &[Entry]) -> Table<10> {
+/// How many of the 256 shares of the keys each member owns, by the seats' order.
+fn shares(group: &GroupInfo, stat: &GroupStat) -> String {
+    if group.affinity == Affinity::Off {
+        return "-".to_owned();
+    }
+    let owned: Vec<String> = stat.members.iter().map(|one| one.shares.to_string()).collect();
+    if owned.is_empty() { "0".to_owned() } else { owned.join("+") }
+}
+
+fn print(groups: &[Entry]) -> Table<12> {
     let mut table = Table::new([
         ("BUS", Side::Left),
         ("GROUP", Side::Left),
         ("DELIVERY", Side::Left),
+        ("AFFINITY", Side::Left),
         ("MEMBERS", Side::Right),
+        ("SHARES", Side::Right),
         ("BACKLOG", Side::Right),
         ("CLAIMED", Side::Right),
         ("WAITING", Side::Right),
@@ -212,7 +227,9 @@ fn print(groups: &[Entry]) -> Table<10> {
             group.bus.clone(),
             group.name.clone(),
             group.delivery.to_string(),
+            group.affinity.to_string(),
             format!("{}/{}", stat.members.len(), group.members),
+            shares(group, stat),
             format_count(stat.backlog),
             format_count(stat.claimed),
             format_count(stat.waiting),

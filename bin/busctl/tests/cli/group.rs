@@ -58,6 +58,33 @@ fn group_is_made_listed_reset_and_removed() {
 }
 
 #[test]
+fn affinity_is_asked_for_and_shown_with_what_each_member_owns() {
+    let sandbox = Sandbox::new();
+    let bus = sandbox.bus("bus", |o| o.payload_bytes(16));
+    let name = bus.name();
+    let _letters = Letters(format!("{name}.work.dead"));
+    sandbox.ok(&["group", "create", name, "work", "--affinity", "payload:0:8"]);
+    let other = ["group", "create", name, "work", "--affinity", "kind", "--if-not-exists"];
+    sandbox.run(&other).failed(7, &["affinity is payload:0:8, asked for is kind"]);
+    let table = sandbox.ok(&["group", "ls", name]);
+    assert!(table.contains("payload:0:8") && table.contains("SHARES"), "{table}");
+    let mut member = bus.open_group("work").unwrap().member().attach().unwrap();
+    assert!(member.poll().unwrap().is_none());
+    let table = sandbox.ok(&["group", "ls", name]);
+    assert!(table.contains("1/16") && table.contains("256"), "{table}");
+    let document = sandbox.document("busway.groups/1", &["group", "ls", name]);
+    let entry = &document["groups"][0];
+    assert_eq!(entry["group"]["affinity"], "payload:0:8");
+    assert_eq!(entry["stat"]["members"][0]["shares"], 256);
+    for bad in ["key", "payload:9", "payload:0:65"] {
+        let create = ["group", "create", name, "other", "--affinity", bad];
+        sandbox.run(&create).failed(2, &["payload:OFFSET:LEN"]);
+    }
+    let beyond = ["group", "create", name, "other", "--affinity", "payload:9:8"];
+    sandbox.run(&beyond).failed(2, &["16 on this bus"]);
+}
+
+#[test]
 fn groups_that_cannot_be_are_refused_with_the_reason() {
     let sandbox = Sandbox::new();
     let lossy = sandbox.bus("lossy", |o| o.on_full(busway::OnFull::DropOldest));
