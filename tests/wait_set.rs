@@ -280,6 +280,8 @@ fn sleeper_is_woken_by_bus_group_and_table() {
         }
     });
     for round in 0..ROUNDS {
+        // So that the other is asleep.
+        thread::sleep(Duration::from_micros(100));
         match round % 3 {
             0 => {
                 frames.publish_bytes(0, b"").unwrap();
@@ -333,6 +335,8 @@ fn member_that_wakes_for_another_bus_leaves_the_others_their_wake() {
         });
         for _ in 0..ROUNDS {
             next_round.send(()).unwrap();
+            // So that both are asleep.
+            thread::sleep(Duration::from_micros(150));
             frames.publish_bytes(0, b"").unwrap();
             assert_eq!(told.recv_timeout(PATIENCE).unwrap().expect("the ball").kind(), 1);
             tasks.publish_bytes(0, b"").unwrap();
@@ -439,6 +443,21 @@ fn watch_hands_out_each_change_once_and_begins_where_it_is_told() {
     one.skip().unwrap();
     assert!(one.poll().unwrap().is_none());
     assert!(table.reader().attach().unwrap().watch_key("text").is_err());
+}
+
+#[test]
+fn key_that_changes_all_the_time_does_not_keep_others_back() {
+    let (_name, table) = table();
+    let mut writer = table.writer().attach().unwrap();
+    let mut watch = table.reader().attach().unwrap().watch();
+    let mut seen = [0; 2];
+    for _ in 0..20 {
+        writer.set_bytes(1, b"").unwrap();
+        writer.set_bytes(2, b"").unwrap();
+        let key = watch.poll().unwrap().expect("both have changed").key();
+        seen[usize::from(key == 1.into())] += 1;
+    }
+    assert_eq!(seen, [10; 2]);
 }
 
 #[test]

@@ -24,6 +24,8 @@ mod policy;
 mod scale;
 mod source;
 
+#[cfg(feature = "async")]
+pub use batch::Answer;
 pub use batch::{
     Batcher, BatcherOptions, BatcherReport, BatcherStats, CallError, SubmitError, Ticket,
 };
@@ -33,6 +35,8 @@ pub use config::{
     BatcherConfig, Config, ConfigError, ConfigFormat, DispatcherConfig, KindConfig, PolicyConfig,
 };
 pub use deps::{Graph, GraphError, Inputs, Outcome, Outcomes};
+#[cfg(feature = "async")]
+pub use dispatch::{AsyncDispatcher, TaskContext};
 pub use dispatch::{
     Context, Dispatcher, DispatcherBuilder, Failure, KindMetrics, Metrics, Middleware, Monitor,
     NotDone, Polled, Report, Unhandled, Whereabouts,
@@ -43,4 +47,6 @@ pub use policy::{
     Retry, WhileOpen,
 };
 pub use scale::Workers;
-pub use source::{BusSource, Event, GroupSource, Received, Settled, Source};
+#[cfg(feature = "async")]
+pub use source::AsyncSource;
+pub use source::{BusSource, Event, GroupSource, OwnedEvent, Received, Settled, Source};
