@@ -281,7 +281,7 @@ fn sleeper_is_woken_by_bus_group_and_table() {
     });
     for round in 0..ROUNDS {
         // So that the other is asleep.
-        thread::sleep(Duration::from_micros(100));
+        thread::sleep(Duration::from_micros(400));
         match round % 3 {
             0 => {
                 frames.publish_bytes(0, b"").unwrap();
@@ -336,7 +336,7 @@ fn member_that_wakes_for_another_bus_leaves_the_others_their_wake() {
         for _ in 0..ROUNDS {
             next_round.send(()).unwrap();
             // So that both are asleep.
-            thread::sleep(Duration::from_micros(150));
+            thread::sleep(Duration::from_micros(400));
             frames.publish_bytes(0, b"").unwrap();
             assert_eq!(told.recv_timeout(PATIENCE).unwrap().expect("the ball").kind(), 1);
             tasks.publish_bytes(0, b"").unwrap();

@@ -6,6 +6,9 @@
 //! * [`Graph`]: units of work that depend on each other, each run once.
 //! * [`Config`]: the first two from TOML or YAML.
 //!
+//! With the feature `async`, each of the three for futures as well: handlers that are futures
+//! (`AsyncDispatcher`), calls that are awaited (`Batcher::call_async`), units of work (`AsyncGraph`).
+//!
 //! What is promised, and every key of the configuration: `docs/toolkit.md`.
 
 #![forbid(unsafe_code)]
@@ -34,6 +37,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     BatcherConfig, Config, ConfigError, ConfigFormat, DispatcherConfig, KindConfig, PolicyConfig,
 };
+#[cfg(feature = "async")]
+pub use deps::{AsyncGraph, TaskInputs};
 pub use deps::{Graph, GraphError, Inputs, Outcome, Outcomes};
 #[cfg(feature = "async")]
 pub use dispatch::{AsyncDispatcher, TaskContext};
