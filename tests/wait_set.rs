@@ -249,7 +249,7 @@ fn flood_of_any_kind_does_not_starve_the_others() {
 /// As for buses: who misses wakes uses the patience up.
 #[test]
 fn sleeper_is_woken_by_bus_group_and_table() {
-    const ROUNDS: u64 = 6_000;
+    const ROUNDS: u64 = 3_000;
     let ((_a, bus), (_b, work, group), (_c, table)) = (bus(), group(Delivery::AtMostOnce), table());
     let ((_d, back), deadline) = (self::bus(), Instant::now() + PATIENCE);
     let mut consumer = bus.consumer().attach().unwrap();
@@ -297,6 +297,46 @@ fn sleeper_is_woken_by_bus_group_and_table() {
         told.recv_timeout(PATIENCE).unwrap().expect("the ball");
     }
     player.join().unwrap();
+}
+
+/// One end a set, so that who is not woken sleeps for as long as it may, also where the kernel cannot sleep on
+/// several words.
+#[test]
+fn watches_are_woken_by_all_keys_and_by_their_own() {
+    const ROUNDS: u64 = 1_200;
+    let ((_a, table), (_b, back)) = (table(), bus());
+    let deadline = Instant::now() + PATIENCE;
+    let mut told = back.consumer().attach().unwrap();
+    let mut writer = table.writer().attach().unwrap();
+    writer.set_bytes(1, b"old").unwrap();
+    let all = table.reader().attach().unwrap().watch();
+    let one = table.reader().attach().unwrap().watch_key(1).unwrap();
+    // Not written yet: it waits for any key, until it is.
+    let later = table.reader().attach().unwrap().watch_key(2).unwrap();
+    thread::scope(|scope| {
+        for (mut watch, changes) in [(all, 2 * ROUNDS), (one, ROUNDS), (later, ROUNDS)] {
+            let mut tell = back.producer().attach().unwrap();
+            watch.skip().unwrap();
+            scope.spawn(move || {
+                let mut set = WaitSet::with_wait(Wait::Parking);
+                for _ in 0..changes {
+                    assert_eq!(next(&mut set, &mut [&mut watch]), 0);
+                    assert!(watch.poll().unwrap().is_some(), "a change of what is named");
+                    tell.publish_bytes(0, b"").unwrap();
+                }
+            });
+        }
+        for key in (0..ROUNDS).flat_map(|_| [1, 2]) {
+            // So that all are asleep.
+            thread::sleep(Duration::from_micros(400));
+            writer.set_bytes(key, b"").unwrap();
+            // The watch of all keys tells, and the key's own.
+            for _ in 0..2 {
+                told.recv_timeout(PATIENCE).unwrap().expect("a word of each");
+            }
+            assert!(Instant::now() < deadline, "wakes are missed");
+        }
+    });
 }
 
 /// The members of a group share a bell, and say with one bit that they sleep. One that is woken by something

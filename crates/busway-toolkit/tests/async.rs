@@ -186,10 +186,11 @@ fn retry_is_made_at_its_time_without_other_events() {
     assert!(began.elapsed() >= Duration::from_millis(60), "20 ms and 40 ms");
 }
 
+/// What a handler was given.
+type Given = Arc<Mutex<Vec<u32>>>;
+
 /// A batcher whose handler waits until it is let go, and tells what it was given.
-fn held_batcher(
-    queue: usize,
-) -> (Batcher<u32, u32, String>, mpsc::Sender<()>, Arc<Mutex<Vec<u32>>>) {
+fn held_batcher(queue: usize) -> (Batcher<u32, u32, String>, mpsc::Sender<()>, Given) {
     let (go, wait) = mpsc::channel();
     let (wait, given) = (Mutex::new(wait), Arc::new(Mutex::new(Vec::new())));
     let own = Arc::clone(&given);

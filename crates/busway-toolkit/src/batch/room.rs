@@ -36,8 +36,8 @@ impl Room {
 
     /// There is room for so many more. Costs a fence and a load while nobody waits.
     pub(super) fn note(&self, items: usize) {
-        // ORDERING: this fence and the one in `Place::wait` are two SeqCst fences, of which one comes first;
-        // see above.
+        // ORDERING: this fence and the one in `Place::wait` are two SeqCst fences, of which one comes
+        // first; see above.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.wake(items);

@@ -14,6 +14,9 @@ use crate::dispatch::{PARK_MAX, panic_text};
 /// A unit to run: its index, what it does, and what it gets.
 type Task<'a, 'i, K, V, E> = (usize, Run<'a, K, V, E>, Inputs<'i, K, V>);
 
+/// How far threads have come.
+type Calls<'a, K, V, E> = State<Run<'a, K, V, E>, K, V, E>;
+
 /// What never changes while a graph runs.
 pub(super) struct Frame<K> {
     pub(super) keys: Vec<K>,
@@ -35,7 +38,7 @@ pub(super) struct State<R, K, V, E> {
 struct Shared<'a, 'c, K, V, E> {
     frame: Frame<K>,
     cancel: &'c Cancel,
-    state: Mutex<State<Run<'a, K, V, E>, K, V, E>>,
+    state: Mutex<Calls<'a, K, V, E>>,
     changed: Condvar,
 }
 
@@ -74,7 +77,7 @@ impl<'a, K, V, E> Shared<'a, '_, K, V, E>
 where
     K: Ord + Clone + fmt::Debug,
 {
-    fn state(&self) -> MutexGuard<'_, State<Run<'a, K, V, E>, K, V, E>> {
+    fn state(&self) -> MutexGuard<'_, Calls<'a, K, V, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -52,6 +52,9 @@ pub(super) struct Given {
     pub(super) handler: Handler,
 }
 
+/// A source, and what is shared by those who handle its events.
+type Parts<S> = (S, Arc<Core<<S as Source>::Receipt>>);
+
 /// Puts a [`Dispatcher`] together; from [`Dispatcher::builder`].
 #[must_use = "nothing is handled before `build`"]
 pub struct DispatcherBuilder<S> {
@@ -258,7 +261,7 @@ impl<S: Source> DispatcherBuilder<S> {
     pub(super) fn core(
         mut self,
         queue: Option<Sender<Message<S::Receipt>>>,
-    ) -> Result<(S, Arc<Core<S::Receipt>>), BuildError> {
+    ) -> Result<Parts<S>, BuildError> {
         self.check()?;
         let routes = self.routes()?;
         let core = Arc::new(Core {

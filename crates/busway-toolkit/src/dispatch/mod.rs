@@ -21,9 +21,9 @@
 //! **Order.** Inline and with a concurrency of 1, events of one kind and lane are begun in order, except
 //! one that is tried again, which lets others pass.
 //!
-//! * `builder`: putting it together. * `attempt`: one attempt. * `core`: what comes before and follows from it.
-//!   * `gate`: what has to wait before its attempt. * `delay`: what waits for a time. * `worker`: the pool.
-//!   * `tasks`: handlers that are futures. * `close`: the end.
+//! * `builder`: putting it together. * `attempt`: one attempt. * `core`: what comes before it, and follows.
+//! * `gate`: what has to wait before its attempt. * `delay`: what waits for a time. * `worker`: the pool.
+//! * `tasks`: handlers that are futures. * `close`: the end.
 
 mod attempt;
 mod builder;

@@ -177,8 +177,8 @@ pub trait Source: Send {
 /// A source that a task can wait for, as [`AsyncDispatcher`](crate::AsyncDispatcher) does.
 #[cfg(feature = "async")]
 pub trait AsyncSource: Source {
-    /// Ready when [`receive`](Source::receive) brings something, be it an error. Otherwise the waker of this
-    /// context is woken then, and 100 ms later at the latest, so that a source can look who is alive.
+    /// Ready when [`receive`](Source::receive) brings something, be it an error. Otherwise the waker of
+    /// this context is woken then, and 100 ms later at the latest, so that a source can look who is alive.
     fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<()>;
 }
 

@@ -6,9 +6,9 @@
 //!            └──── delays, gates: as of any dispatcher ◄──────────────┘
 //! ```
 //!
-//! There is no thread: what a pool does, the task does that awaits [`AsyncDispatcher::run`]. It sleeps until
-//! the source has something, a handler goes on, or the time has come for something. All handlers share it,
-//! so they run at the same time and not in parallel.
+//! There is no thread: what a pool does, the task does that awaits [`AsyncDispatcher::run`]. It sleeps
+//! until the source has something, a handler goes on, or the time has come for something. All handlers
+//! share it, so they run at the same time and not in parallel.
 //!
 //! * `attempt`: a handler's future, its time and its panics. * `alarm`: the times of those that run.
 
@@ -48,6 +48,15 @@ use alarm::Alarms;
 const TASKS_MAX: usize = 65_536;
 /// Rounds without a wait before the executor has a turn.
 const ROUNDS: usize = 16;
+
+/// What the task that awaits is there for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    /// To take events, and handle them.
+    Take,
+    /// To handle those that were taken, up to a time if there is one.
+    Finish(Option<Instant>),
+}
 
 /// The end of a handler's future: the slot that it had.
 type Running = Pin<Box<dyn Future<Output = Arc<Slot>> + Send>>;
@@ -196,7 +205,7 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
     /// What the bus reports. Whatever was taken before goes on with the next call.
     pub async fn run(&mut self, until: &Cancel) -> Result<(), busway::Error> {
         poll_fn(|context| {
-            self.poll_until(context, None, |dispatcher, received| {
+            self.poll_until(context, What::Take, |dispatcher, received| {
                 until.is_cancelled() || dispatcher.is_removed(received)
             })
         })
@@ -209,7 +218,7 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
     /// As [`run`](Self::run).
     pub async fn run_until_closed(&mut self) -> Result<(), busway::Error> {
         poll_fn(|context| {
-            self.poll_until(context, None, |dispatcher, received| {
+            self.poll_until(context, What::Take, |dispatcher, received| {
                 let ended = matches!(received, Received::Closed | Received::Removed);
                 ended && dispatcher.core.held.count() == 0
             })
@@ -230,7 +239,7 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
             let stop = |dispatcher: &mut Self, _: Received| {
                 dispatcher.core.held.count() == 0 || until.is_some_and(is_over)
             };
-            self.poll_until(context, Some(until), stop)
+            self.poll_until(context, What::Finish(until), stop)
         })
         .await?;
         Ok(self.core.held.count())
@@ -273,24 +282,23 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
         received == Received::Removed || self.source.is_none()
     }
 
-    /// Works until `stop` says so, which is told what the source said last. Takes nothing if it is to end at
-    /// a time (`Some`, which may be none).
+    /// Works until `stop` says so, which is told what the source said last.
     fn poll_until(
         &mut self,
         context: &mut TaskWaker<'_>,
-        end: Option<Option<Instant>>,
+        what: What,
         mut stop: impl FnMut(&mut Self, Received) -> bool,
     ) -> Poll<Result<(), busway::Error>> {
         // Bounded, so that under a flood the executor has its turn.
         for _ in 0..ROUNDS {
             let mut works = self.work(context)?;
-            let received = if end.is_some() { Received::Nothing } else { self.take()? };
+            let received = if what == What::Take { self.take()? } else { Received::Nothing };
             works |= matches!(received, Received::Events(_));
             self.tell()?;
             if stop(self, received) {
                 return Poll::Ready(Ok(()));
             }
-            if !works && self.poll_something(context, end).is_pending() {
+            if !works && self.poll_something(context, what).is_pending() {
                 return Poll::Pending;
             }
         }
@@ -361,14 +369,10 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
         }
     }
 
-    /// Waits for the source, if there is room and it is asked at all, and for what is due. Handlers that run
-    /// wake the task by themselves.
-    fn poll_something(
-        &mut self,
-        context: &mut TaskWaker<'_>,
-        end: Option<Option<Instant>>,
-    ) -> Poll<()> {
-        let asks = end.is_none() && self.core.held.room() > 0;
+    /// Waits for the source, if there is room and it is asked at all, and for what is due. Handlers that
+    /// run wake the task by themselves.
+    fn poll_something(&mut self, context: &mut TaskWaker<'_>, what: What) -> Poll<()> {
+        let asks = what == What::Take && self.core.held.room() > 0;
         if let Some(source) = self.source.as_mut().filter(|_| asks)
             && source.poll_ready(context).is_ready()
         {
@@ -384,8 +388,11 @@ impl<S: AsyncSource> AsyncDispatcher<S> {
             return Poll::Pending;
         }
         // A clock that is moved by hand does not wake anybody.
-        let until = Instant::now() + left.min(PARK_MAX);
-        self.timer.get_mut().set(Some(end.flatten().map_or(until, |end| end.min(until))));
+        let mut until = Instant::now() + left.min(PARK_MAX);
+        if let What::Finish(Some(end)) = what {
+            until = until.min(end);
+        }
+        self.timer.get_mut().set(Some(until));
         self.timer.poll_ready(context)
     }
 }
