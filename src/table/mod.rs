@@ -3,7 +3,8 @@
 //! * `options`: a new table and its making. * `info`: what a table is and how it stands.
 //! * `memory`: the segment's regions as the words of the protocol (`cells`).
 //! * `seat`: writers' places, and giving back those of the dead.
-//! * `writer`, `reader`, `wait`, `watch`: what users hold. * `key`: keys, and where they are. * `entry`: values.
+//! * `writer`, `reader`, `wait`, `watch`: what users hold.
+//! * `key`: keys, and where they are. * `entry`: values.
 
 mod entry;
 mod info;

@@ -1,8 +1,8 @@
 //! Handlers that are futures, under tokio:
 //! `cargo run -p busway-toolkit --features async --example async_dispatcher`.
 //!
-//! A hundred orders, each of which waits for something that takes a while, and a price that many of them ask
-//! for at once. One task does it all; the look-ups are put together into few calls.
+//! A hundred orders, each of which waits for something that takes a while, and a price that many of them
+//! ask for at once. One task does it all; the look-ups are put together into few calls.
 
 use std::time::{Duration, Instant};
 
