@@ -51,7 +51,8 @@ impl<'a> Entry<'a> {
         self.seen.meta.removed
     }
 
-    /// When it was written, on the clock of [`Table::now_ns`]; 0 on a table without times.
+    /// When it was written, on the clock of [`Table::now_ns`](crate::Table::now_ns); 0 on a table without
+    /// times.
     #[must_use]
     pub fn time_ns(&self) -> u64 {
         self.seen.time_ns
