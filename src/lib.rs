@@ -100,6 +100,8 @@ mod tenancy;
 #[cfg(not(loom))]
 mod tie;
 #[cfg(not(loom))]
+mod timer;
+#[cfg(not(loom))]
 mod transaction;
 #[cfg(not(loom))]
 mod wait_set;
@@ -128,7 +130,7 @@ pub use future::{Async, Ready};
 #[cfg(not(loom))]
 pub use group::{
     Cause, DeadLetter, DeadLetters, Delivered, Group, GroupInfo, GroupLaneStat, GroupMember,
-    GroupOptions, GroupStat, MemberOptions, MemberStat, Receipt,
+    GroupOptions, GroupStat, MemberOptions, MemberStat, OwnedDelivered, Receipt,
 };
 #[cfg(not(loom))]
 pub use observer::{Observer, ObserverOptions};
@@ -145,9 +147,11 @@ pub use request::{
 pub use shm::name::check_name;
 #[cfg(not(loom))]
 pub use table::{
-    Entry, Key, Marks, OwnedKey, Place, ReaderOptions, Table, TableInfo, TableOptions, TableReader,
-    TableStat, TableWriter, WriterOptions, WriterStat, is_table,
+    Entry, Key, Marks, OwnedEntry, OwnedKey, Place, ReaderOptions, Table, TableInfo, TableOptions,
+    TableReader, TableStat, TableWatch, TableWriter, WriterOptions, WriterStat, is_table,
 };
+#[cfg(not(loom))]
+pub use timer::Timer;
 #[cfg(not(loom))]
 pub use transaction::{CommitError, Deduplicator, KeyedTransaction};
 #[cfg(not(loom))]

@@ -16,7 +16,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cells::bell;
 use crate::crash::crash_point;
+use crate::layout::table::words::TableWords;
 use crate::layout::words::{ControlWords, SeatWords};
 use crate::options::Wait;
 use crate::participant::Role;
@@ -64,7 +66,13 @@ impl Waiting {
 
     /// Spins or yields once, or says that it is time to park or to give up.
     pub(crate) fn step(&mut self) -> Step {
-        self.steps = self.steps.saturating_add(1);
+        self.step_after(1)
+    }
+
+    /// The same after a look that took as long as so many pauses.
+    pub(crate) fn step_after(&mut self, pauses: u32) -> Step {
+        let before = self.steps;
+        self.steps = before.saturating_add(pauses);
         let (spins, yields) = match self.strategy {
             Wait::Busy => (u32::MAX, 0),
             Wait::Yielding => (SPINS, u32::MAX),
@@ -73,7 +81,7 @@ impl Waiting {
         };
         // The clock costs more than a spin.
         let spinning = self.steps < spins;
-        let reads_clock = !spinning || self.steps.is_multiple_of(CLOCK_STEPS);
+        let reads_clock = !spinning || self.steps / CLOCK_STEPS != before / CLOCK_STEPS;
         let left = match self.deadline {
             Some(deadline) if reads_clock => {
                 match deadline.checked_duration_since(Instant::now()) {
@@ -99,12 +107,24 @@ impl Waiting {
 
 /// Where an attached end sleeps, apart from the end itself: for whoever sleeps for several.
 #[derive(Clone, Debug)]
-pub struct Bed {
-    seat: Shared<SeatWords>,
-    control: Shared<ControlWords>,
-    role: Role,
-    index: u32,
+pub struct Bed(Place);
+
+/// Whose bell it is, which says who takes back that somebody sleeps.
+#[derive(Clone, Debug)]
+enum Place {
+    /// The end's own: who sleeps there takes it back.
+    Seat { seat: Shared<SeatWords>, control: Shared<ControlWords>, role: Role, index: u32 },
+    /// A consumer's seat that several ends sleep on, the members of a group: as in [`park_together`],
+    /// whoever rings takes it back, and nobody else.
+    Together { seat: Shared<SeatWords>, control: Shared<ControlWords>, index: u32 },
+    /// A table's, for all keys or for a group of them: several sleep there as well.
+    Table { words: Shared<TableWords>, group: Option<usize> },
+    /// Nobody rings: it is woken when its longest wait is over.
+    Nowhere,
 }
+
+/// The bell of those that have none. Nobody rings it.
+static NOWHERE: AtomicU32 = AtomicU32::new(0);
 
 impl Bed {
     /// The bed of a seat.
@@ -114,21 +134,83 @@ impl Bed {
         role: Role,
         index: u32,
     ) -> Self {
-        Self { seat: seat.clone(), control: control.clone(), role, index }
+        Self(Place::Seat { seat: seat.clone(), control: control.clone(), role, index })
     }
 
-    /// Its bell.
-    pub(crate) fn bell(&self) -> Bell<'_> {
-        let [first, second, third, fourth] = &self.control.sleeping_producers;
-        let sleepers = match (self.role, self.index / 64) {
-            (Role::Consumer, _) => &self.control.sleeping_consumers,
-            (Role::Producer, 0) => first,
-            (Role::Producer, 1) => second,
-            (Role::Producer, 2) => third,
-            (Role::Producer, _) => fourth,
-        };
-        Bell { doorbell: &self.seat.doorbell, sleepers, bit: 1 << (self.index & 63) }
+    /// A place in the bed that a group has as a consumer of its bus.
+    pub(crate) fn together(
+        seat: &Shared<SeatWords>,
+        control: &Shared<ControlWords>,
+        index: u32,
+    ) -> Self {
+        Self(Place::Together { seat: seat.clone(), control: control.clone(), index })
     }
+
+    /// A place at a table's bell: of a group of keys, or of all.
+    pub(crate) fn of_table(words: &Shared<TableWords>, group: Option<usize>) -> Self {
+        Self(Place::Table { words: words.clone(), group })
+    }
+
+    /// The bed of an end that is rung for by nobody.
+    pub(crate) fn nowhere() -> Self {
+        Self(Place::Nowhere)
+    }
+
+    /// The word to sleep on.
+    #[cfg_attr(not(feature = "async"), allow(dead_code))]
+    pub(crate) fn doorbell(&self) -> &AtomicU32 {
+        match &self.0 {
+            Place::Seat { seat, .. } | Place::Together { seat, .. } => &seat.doorbell,
+            Place::Table { words, group } => table_bell(words, *group).doorbell,
+            Place::Nowhere => &NOWHERE,
+        }
+    }
+
+    /// Says that somebody is about to sleep there. Returns the value to sleep on.
+    pub(crate) fn announce(&self) -> (&AtomicU32, u32) {
+        match &self.0 {
+            Place::Seat { seat, control, role, index } => {
+                seat_bell(seat, control, *role, *index).announce()
+            }
+            Place::Together { seat, control, index } => {
+                seat_bell(seat, control, Role::Consumer, *index).announce()
+            }
+            Place::Table { words, group } => {
+                let bell = table_bell(words, *group);
+                (bell.doorbell, bell.listen())
+            }
+            Place::Nowhere => (&NOWHERE, 0),
+        }
+    }
+
+    /// Takes it back, where nobody else may sleep. A word that is left over costs one needless ring.
+    pub(crate) fn withdraw(&self) {
+        if let Place::Seat { seat, control, role, index } = &self.0 {
+            seat_bell(seat, control, *role, *index).withdraw();
+        }
+    }
+}
+
+fn seat_bell<'a>(
+    seat: &'a SeatWords,
+    control: &'a ControlWords,
+    role: Role,
+    index: u32,
+) -> Bell<'a> {
+    let [first, second, third, fourth] = &control.sleeping_producers;
+    let sleepers = match (role, index / 64) {
+        (Role::Consumer, _) => &control.sleeping_consumers,
+        (Role::Producer, 0) => first,
+        (Role::Producer, 1) => second,
+        (Role::Producer, 2) => third,
+        (Role::Producer, _) => fourth,
+    };
+    Bell { doorbell: &seat.doorbell, sleepers, bit: 1 << (index & 63) }
+}
+
+fn table_bell(words: &TableWords, group: Option<usize>) -> bell::Bell<'_> {
+    let of_group = group.and_then(|group| words.bells.get(group));
+    of_group.map_or_else(|| bell::Bell::of_any(words), bell::Bell::of)
 }
 
 /// Sleeps on the seat's doorbell until it rings, `timeout` is over, or anything else wakes.
@@ -176,14 +258,14 @@ pub(crate) fn park_any(
     timeout: Duration,
     has_work: impl FnOnce() -> bool,
 ) {
-    let words: Vec<(&AtomicU32, u32)> = beds.iter().map(|bed| bed.bell().announce()).collect();
+    let words: Vec<(&AtomicU32, u32)> = beds.iter().map(Bed::announce).collect();
     crash_point!(Sleeping);
     let sure = barrier::heavy();
     if !has_work() {
         futex::wait_any(&words, turn, surely(timeout, sure));
     }
     for bed in beds {
-        bed.bell().withdraw();
+        bed.withdraw();
     }
 }
 

@@ -107,11 +107,13 @@ impl WaitSet {
         let mut probe_at = Instant::now() + PROBE;
         let mut steps = 0_u32;
         let mut turn = 0;
+        let pauses = ends.iter().fold(0_u32, |all, end| all.saturating_add(end.pauses()));
         loop {
-            let looks = match waiting.step() {
+            let looks = match waiting.step_after(pauses) {
                 Step::Again => {
-                    steps = steps.wrapping_add(1);
-                    steps.is_multiple_of(CLOCK_STEPS)
+                    let before = steps;
+                    steps = steps.wrapping_add(pauses);
+                    steps / CLOCK_STEPS != before / CLOCK_STEPS
                 }
                 Step::Over => {
                     // Short timeouts come to it as well: the ends themselves know when it is time.
@@ -145,6 +147,7 @@ impl WaitSet {
         longest: Duration,
     ) -> Option<usize> {
         let beds: Vec<Bed> = ends.iter().map(|end| end.bed().clone()).collect();
+        let longest = ends.iter().map(|end| end.longest_wait()).fold(longest, Duration::min);
         let mut found = None;
         park::park_any(&beds, turn, longest, || {
             found = self.poll(ends);

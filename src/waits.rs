@@ -8,8 +8,14 @@ use std::time::Duration;
 use crate::park::{Bed, PARK};
 
 /// Something that can be waited for together with others: a [`Consumer`](crate::Consumer), for frames; a
-/// [`Producer`](crate::Producer), for room; a [`Server`](crate::Server) and a
-/// [`Caller`](crate::Caller), for requests and for the ends of calls.
+/// [`GroupMember`](crate::GroupMember), for frames that it may work on; a
+/// [`TableWatch`](crate::TableWatch), for changes; a [`Producer`](crate::Producer), for room; a
+/// [`Server`](crate::Server) and a [`Caller`](crate::Caller), for requests and for the ends of calls; a
+/// [`Timer`](crate::Timer), for its time.
+///
+/// A member that is found ready has claimed what it is found ready with, and the group's processing
+/// timeout runs: poll it, or drop it, which gives the frames back.
+///
 /// Sealed: what it takes is this crate's business.
 pub trait Waitable: Waits {}
 
@@ -32,5 +38,10 @@ pub trait Waits {
     /// How long it may sleep before it is to look and ask again.
     fn longest_wait(&self) -> Duration {
         PARK
+    }
+
+    /// How many pauses of a processor a look that finds nothing takes, for who spins.
+    fn pauses(&self) -> u32 {
+        1
     }
 }

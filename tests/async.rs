@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use busway::{Async, Bus, OnFull, PollError, PublishError};
+use busway::{Async, Bus, Delivery, OnFull, PollError, PublishError, Table, TableError, Timer};
 use futures_util::StreamExt as _;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -164,5 +164,199 @@ fn closed_is_told_to_a_task_that_waits_already() {
         }
         Bus::remove(bus.name()).unwrap();
         assert_eq!(consumer.recv().await.err(), Some(PollError::Removed));
+    });
+}
+
+/// A table's name; the table is removed when this goes.
+struct TableName(Name);
+
+impl Drop for TableName {
+    fn drop(&mut self) {
+        let _removed = Table::remove(&self.0);
+    }
+}
+
+fn table() -> (TableName, Table) {
+    let name = TableName(Name::new());
+    let table = Table::options().keys(64).value_bytes(8).create(&name.0).unwrap();
+    (name, table)
+}
+
+/// Polls a future once, and drops it.
+async fn poll_and_drop<T>(future: impl Future<Output = T>) -> bool {
+    let mut future = pin!(future);
+    poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await.is_pending()
+}
+
+#[test]
+fn members_share_frames_as_streams_and_acknowledge_them() {
+    const FRAMES: u64 = 2_000;
+    let (_name, bus) = bus(OnFull::Block, 64);
+    let group = bus.group("g").max_attempts(0).create().unwrap();
+    let mut producer = Async::new(bus.producer().attach().unwrap());
+    run(async {
+        let members = [(); 3].map(|()| {
+            let mut member = Async::new(group.member().attach().unwrap());
+            tokio::spawn(async move {
+                let mut positions = Vec::new();
+                while let Some(delivered) = member.next().await {
+                    let delivered = delivered.unwrap();
+                    assert_eq!(
+                        delivered.frame().payload(),
+                        delivered.receipt().position().to_le_bytes()
+                    );
+                    member.get_mut().ack(delivered.receipt()).unwrap();
+                    positions.push(delivered.receipt().position());
+                }
+                positions
+            })
+        });
+        for count in 0..FRAMES {
+            producer.publish_bytes(1, &count.to_le_bytes()).await.unwrap();
+        }
+        // All is done before the group goes; its streams end with it.
+        while group.stat().unwrap().backlog > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        bus.remove_group("g").unwrap();
+        let mut positions = Vec::new();
+        for member in members {
+            positions.extend(member.await.unwrap());
+        }
+        positions.sort_unstable();
+        assert!(positions.into_iter().eq(0..FRAMES), "each frame is one member's, once");
+    });
+}
+
+/// Whenever a future is dropped: before a frame is there, when the wake is under way, after a look has
+/// claimed it.
+#[test]
+fn dropped_future_of_a_member_loses_no_frame() {
+    for delivery in [Delivery::AtMostOnce, Delivery::AtLeastOnce] {
+        let (_name, bus) = bus(OnFull::Block, 64);
+        let group = bus.group("g").delivery(delivery).max_attempts(0).create().unwrap();
+        let mut member = Async::new(group.member().attach().unwrap());
+        let mut producer = bus.producer().attach().unwrap();
+        run(async {
+            for count in 0..300_u64 {
+                assert!(poll_and_drop(member.recv()).await);
+                {
+                    let mut waiting = pin!(member.recv());
+                    let polled =
+                        poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+                    assert!(polled.is_pending());
+                    producer.publish_bytes(1, &count.to_le_bytes()).unwrap();
+                    if count % 2 == 0 {
+                        tokio::time::sleep(Duration::from_micros(200)).await;
+                    }
+                }
+                // Found ready, and not taken.
+                member.ready().await;
+                let delivered = member.recv().await.unwrap();
+                assert_eq!(delivered.frame().payload(), count.to_le_bytes());
+                assert_eq!(delivered.attempt(), 1);
+                member.get_mut().ack(delivered.receipt()).unwrap();
+                if count % 50 == 49 {
+                    // What was claimed and not handed out goes back with the member.
+                    producer.publish_bytes(1, &count.to_le_bytes()).unwrap();
+                    member.ready().await;
+                    member = Async::new(group.member().attach().unwrap());
+                    let again = member.recv().await.unwrap();
+                    assert_eq!(again.frame().payload(), count.to_le_bytes());
+                    member.get_mut().ack(again.receipt()).unwrap();
+                }
+            }
+        });
+        assert_eq!(group.stat().unwrap().backlog, 0);
+    }
+}
+
+#[test]
+fn watches_stream_changes_and_lose_none_to_dropped_futures() {
+    let (name, table) = table();
+    let mut all = Async::new(table.reader().attach().unwrap().watch());
+    let mut one = Async::new(table.reader().attach().unwrap().watch_key(5).unwrap());
+    let mut writer = table.writer().attach().unwrap();
+    run(async {
+        for count in 1..=300_u64 {
+            assert!(poll_and_drop(all.recv()).await);
+            {
+                let mut waiting = pin!(one.recv());
+                let polled = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+                assert!(polled.is_pending());
+                writer.set_bytes(5, &count.to_le_bytes()).unwrap();
+            }
+            all.ready().await;
+            let change = all.recv().await.unwrap();
+            assert_eq!((change.key(), change.version()), (&5.into(), count));
+            assert_eq!(change.bytes(), count.to_le_bytes());
+            assert_eq!(one.recv().await.unwrap().version(), count);
+        }
+        let ends = tokio::spawn(async move {
+            let rest: Vec<_> = all.map(|change| change.unwrap().version()).collect().await;
+            rest
+        });
+        tokio::task::yield_now().await;
+        writer.set_bytes(5, b"last").unwrap();
+        Table::remove(&name.0).unwrap();
+        assert_eq!(ends.await.unwrap(), [301]);
+        assert_eq!(one.recv().await.unwrap().bytes(), b"last");
+        assert_eq!(one.recv().await.err(), Some(TableError::Removed));
+    });
+}
+
+/// Hands a ball round: bus, group, table, and back. Missed wakes would use the patience up. Another task, of
+/// the same group, sleeps on the same bell and takes what it gets.
+#[test]
+fn tasks_of_bus_group_and_table_are_woken_by_one_thread() {
+    const ROUNDS: u64 = 2_000;
+    let (_a, frames) = bus(OnFull::Block, 8);
+    let (_b, work) = bus(OnFull::Block, 8);
+    let (_c, table) = table();
+    let group = work.group("g").max_attempts(0).create().unwrap();
+    let mut consumer = Async::new(frames.consumer().attach().unwrap());
+    let mut start = Async::new(frames.producer().attach().unwrap());
+    let mut tasks = Async::new(work.producer().attach().unwrap());
+    let mut watch = Async::new(table.reader().attach().unwrap().watch());
+    let ring = async {
+        tokio::spawn(async move {
+            while consumer.recv().await.is_ok() {
+                if tasks.publish_bytes(0, b"").await.is_err() {
+                    break;
+                }
+            }
+        });
+        for _ in 0..2 {
+            let mut member = Async::new(group.member().attach().unwrap());
+            let mut writer = table.writer().attach().unwrap();
+            tokio::spawn(async move {
+                while let Ok(delivered) = member.recv().await {
+                    member.get_mut().ack(delivered.receipt()).unwrap();
+                    writer.set_bytes(1, b"").unwrap();
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            start.publish_bytes(0, b"").await.unwrap();
+            let change = timeout(PATIENCE, watch.recv()).await.expect("the ball").unwrap();
+            assert_eq!(change.version(), round);
+            assert!(waiters() <= 1);
+        }
+        work.remove_group("g").unwrap();
+    };
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    runtime.block_on(async { timeout(PATIENCE, ring).await.expect("wakes are missed") });
+}
+
+#[test]
+fn timer_wakes_its_task_at_its_time() {
+    let mut timer = Async::new(Timer::new());
+    run(async {
+        for time in [1, 20, 70, 130].map(Duration::from_millis) {
+            let began = std::time::Instant::now();
+            timer.get_mut().set(Some(began + time));
+            timer.ready().await;
+            assert!(began.elapsed() >= time);
+        }
     });
 }

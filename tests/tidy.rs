@@ -42,6 +42,7 @@ const FLOORS: &[&[&str]] = &[
     &["tenancy"],
     &["park"],
     &["waits"],
+    &["timer"],
     &["waiter"],
     &["buffer"],
     &["received"],
@@ -54,9 +55,9 @@ const FLOORS: &[&[&str]] = &[
     &["wait_set"],
     &["transaction"],
     &["request"],
-    &["future"],
     &["observer"],
     &["group"],
+    &["future"],
     &["fuzzing"],
     &["lib"],
 ];

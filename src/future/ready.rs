@@ -52,7 +52,7 @@ impl<T: Waitable> Async<T> {
     }
 
     /// Waits until a call on the end returns something, be it an error: a consumer's poll, a producer's
-    /// publish.
+    /// publish. What a group's member is found ready with, it has claimed.
     pub fn ready(&mut self) -> Ready<'_, T> {
         Ready { end: self }
     }
@@ -72,7 +72,12 @@ impl<T: Waitable> Async<T> {
         self.turns = 0;
         self.end.probe();
         let bed = self.end.bed();
-        let registration = self.registration.get_or_insert_with(|| Registration::new(bed));
+        // A table's key gets a bell of its own when it is first written.
+        let registration = match self.registration.take() {
+            Some(registration) if registration.is_at(bed) => registration,
+            _ => Registration::new(bed),
+        };
+        let registration = self.registration.insert(registration);
         registration.watch(context.waker(), self.end.longest_wait());
         if self.end.look() {
             registration.unwatch();

@@ -19,6 +19,7 @@ use crate::layout::frame::FrameShape;
 use crate::layout::group::{GroupHeader, MemberWords};
 use crate::layout::words::{LaneWords, SeatWords};
 use crate::options::{Delivery, Wait};
+use crate::park::Bed;
 use crate::participant::Role;
 use crate::received::FrameRef;
 use crate::regions::{Health, LaneData, Regions, Row, View};
@@ -79,6 +80,9 @@ pub(super) struct Engine {
     pub(super) letters: Letters,
     pub(super) wait: Wait,
     pub(super) probe_at: Option<Instant>,
+    /// An error that a look came upon.
+    pub(super) untold: Option<PollError>,
+    pub(super) bed: Bed,
     pub(super) light: Light,
     pub(super) row: Row,
     pub(super) bus_seat: Shared<SeatWords>,
@@ -175,6 +179,8 @@ impl Engine {
             member,
             wait: options.wait,
             probe_at: None,
+            untold: None,
+            bed: Bed::together(&bell, &regions.bells, berth.seat),
             light: Light::register(),
             row,
             bus_seat,
@@ -221,14 +227,19 @@ impl Engine {
             self.acknowledged = self.acknowledged.wrapping_add(1);
             self.note_counts();
         } else {
-            self.handed += 1;
-            self.run.skip(self.shape);
+            self.pass_over();
         }
         settled
     }
 
+    /// Passes over the frame that would be handed out next.
+    pub(super) fn pass_over(&mut self) {
+        self.handed += 1;
+        self.run.skip(self.shape);
+    }
+
     #[cold]
-    fn check_memory(&self) -> Result<(), PollError> {
+    pub(super) fn check_memory(&self) -> Result<(), PollError> {
         if self.is_forked() {
             return Err(PollError::Forked);
         }
@@ -253,7 +264,10 @@ impl Engine {
     }
 
     /// Finds the next frames to work on.
-    fn next_run(&mut self) -> Result<bool, PollError> {
+    pub(super) fn next_run(&mut self) -> Result<bool, PollError> {
+        if self.untold.is_some() {
+            self.tell()?;
+        }
         if !self.berth.is_held(&self.bus_seat) {
             return Err(PollError::Removed);
         }
@@ -512,7 +526,7 @@ impl Engine {
 
     /// Books the end of a claim, as it was wished for or not.
     #[inline]
-    fn end_one(&mut self, index: usize, as_wished: bool) {
+    pub(super) fn end_one(&mut self, index: usize, as_wished: bool) {
         self.outstanding = self.outstanding.saturating_sub(1);
         if !as_wished {
             self.too_late = self.too_late.wrapping_add(1);

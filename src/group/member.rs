@@ -9,7 +9,7 @@ use super::engine::Engine;
 use crate::error::{AckError, Error, PollError};
 use crate::layout::claim::ClaimWord;
 use crate::options::Wait;
-use crate::received::FrameRef;
+use crate::received::{FrameRef, OwnedFrame};
 
 /// Frames that a member claims together unless asked otherwise: their words are one cache line.
 const BATCH: u32 = 8;
@@ -127,6 +127,45 @@ impl<'a> Delivered<'a> {
     pub fn attempt(&self) -> u32 {
         self.receipt.attempt()
     }
+
+    /// A copy that outlives the borrow.
+    #[must_use]
+    pub fn to_owned(&self) -> OwnedDelivered {
+        OwnedDelivered { frame: self.frame.to_owned(), receipt: self.receipt }
+    }
+}
+
+/// A frame that a member has claimed, owned: from [`Delivered::to_owned`].
+#[derive(Clone, Debug)]
+pub struct OwnedDelivered {
+    frame: OwnedFrame,
+    receipt: Receipt,
+}
+
+impl OwnedDelivered {
+    /// The frame.
+    #[must_use]
+    pub fn frame(&self) -> &OwnedFrame {
+        &self.frame
+    }
+
+    /// The frame, to keep.
+    #[must_use]
+    pub fn into_frame(self) -> OwnedFrame {
+        self.frame
+    }
+
+    /// What it is acknowledged by.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+
+    /// Which attempt this is: 1 for the first.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.receipt.attempt()
+    }
 }
 
 /// One attached member of a group: gets frames that no other member has.
@@ -149,7 +188,7 @@ impl<'a> Delivered<'a> {
 /// alive?).
 #[derive(Debug)]
 pub struct GroupMember {
-    engine: Engine,
+    pub(super) engine: Engine,
     /// Not `Sync`: one thread at a time.
     _one_thread: PhantomData<Cell<()>>,
 }

@@ -10,8 +10,8 @@
 //! sweep     frames whose time is over, whose member is dead, strays       roster    members' seats
 //! shares    with affinity: which keys are whose                           pick      claiming those
 //! letters   dead letters                                                  wait      sleeping, waking
-//! reset     starting anew, and removing                                   stat      how it stands
-//! peek      looking at what is not done
+//! reset     starting anew, and removing                                   waits     with others, in tasks
+//! peek      looking at what is not done                                   stat      how it stands
 //! ```
 //!
 //! Nothing of this needs to know who is alive to go on: a claim ends with its time. Knowing it, by the
@@ -32,6 +32,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod waits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ use serde::{Deserialize, Serialize};
 
 pub use create::GroupOptions;
 pub use letters::{Cause, DeadLetter, DeadLetters};
-pub use member::{Delivered, GroupMember, MemberOptions, Receipt};
+pub use member::{Delivered, GroupMember, MemberOptions, OwnedDelivered, Receipt};
 pub use stat::{GroupLaneStat, GroupStat, MemberStat};
 
 use crate::bus::Bus;

@@ -17,7 +17,7 @@ use crate::sync::{AtomicU64, Ordering};
 /// by a death must not wait longer for that to be noticed than a third of what is promised (10 ms).
 const PARK_PENDING: Duration = Duration::from_millis(3);
 /// How often a waiting member asks the kernel whether the bus's producers live.
-const PROBE: Duration = Duration::from_millis(20);
+pub(super) const PROBE: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Rings for members that sleep: something is to be tried again.
@@ -67,13 +67,18 @@ impl Engine {
         }
     }
 
-    fn park(&self, longest: Duration) {
+    /// How long a sleep may be: shorter while frames are claimed or wait to be tried again.
+    pub(super) fn longest_sleep(&self, longest: Duration) -> Duration {
         let ends = || self.lanes.iter().zip(self.row.positions.iter());
         // ORDERING: relaxed for both; hints. A look that is late is the sweep's to make up for.
         let is_pending = |(lane, gate): (&MemberLane, &AtomicU64)| {
             lane.words.head.load(Ordering::Relaxed) != gate.load(Ordering::Relaxed)
         };
-        let longest = if ends().any(is_pending) { longest.min(PARK_PENDING) } else { longest };
+        if ends().any(is_pending) { longest.min(PARK_PENDING) } else { longest }
+    }
+
+    fn park(&self, longest: Duration) {
+        let longest = self.longest_sleep(longest);
         park::park_together(&self.bell, self.sleepers(), longest, || {
             // ORDERING: relaxed; the heavy barrier orders it after this member's bit.
             let is_new = |lane: &MemberLane| lane.words.head.load(Ordering::Relaxed) != lane.looked;
@@ -85,7 +90,7 @@ impl Engine {
 
     /// Recovers producers of the bus that are provably dead: on an `ordered` bus that settles where their
     /// lanes end.
-    fn give_back_dead_producers(&self) {
+    pub(super) fn give_back_dead_producers(&self) {
         let words = (0..).step_by(64).zip(&self.regions.words.producers);
         // ORDERING: relaxed; only whom to ask about.
         let held = words

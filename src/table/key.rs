@@ -80,6 +80,21 @@ impl OwnedKey {
     }
 }
 
+impl From<u64> for OwnedKey {
+    fn from(number: u64) -> Self {
+        Self::U64(number)
+    }
+}
+
+impl From<Key<'_>> for OwnedKey {
+    fn from(key: Key<'_>) -> Self {
+        match key {
+            Key::U64(number) => Self::U64(number),
+            Key::Text(text) => Self::Text(text.to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for OwnedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,8 +3,10 @@
 //! * `options`: a new table and its making. * `info`: what a table is and how it stands.
 //! * `memory`: the segment's regions as the words of the protocol (`cells`).
 //! * `seat`: writers' places, and giving back those of the dead.
-//! * `writer`, `reader`, `wait`: what users hold. * `key`: keys, and where they are.
+//! * `writer`, `reader`, `wait`, `watch`: what users hold.
+//! * `key`: keys, and where they are. * `entry`: values.
 
+mod entry;
 mod info;
 mod key;
 mod memory;
@@ -12,14 +14,17 @@ mod options;
 mod reader;
 mod seat;
 mod wait;
+mod watch;
 mod writer;
 
 use std::sync::Arc;
 
+pub use entry::{Entry, OwnedEntry};
 pub use info::{TableInfo, TableStat, WriterStat};
 pub use key::{Key, OwnedKey, Place};
 pub use options::TableOptions;
-pub use reader::{Entry, Marks, ReaderOptions, TableReader};
+pub use reader::{Marks, ReaderOptions, TableReader};
+pub use watch::TableWatch;
 pub use writer::{TableWriter, WriterOptions};
 
 use crate::cells::bell::Bell;

@@ -3,18 +3,16 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-use zerocopy::IntoBytes;
-
 use super::Table;
+use super::entry::Entry;
 use super::info::TableInfo;
-use super::key::{Key, OwnedKey, Place};
+use super::key::{Key, Place};
 use super::memory::{self, TableMemory, View};
 use crate::cells::read::{Found, Seen};
 use crate::cells::{Cells, Fault};
 use crate::error::{Error, TableError};
 use crate::frame::{Frame, Raw};
-use crate::layout::table::words::seat_and_epoch;
-use crate::options::{KeyKind, Wait};
+use crate::options::Wait;
 use crate::shm::alarm;
 use crate::shm::mapping::Access;
 use crate::shm::segment::Segment;
@@ -116,6 +114,23 @@ pub struct TableReader<T = Raw> {
 pub struct Marks {
     /// By cell. Shorter than the cells: the rest is not seen.
     pub(super) versions: Vec<u64>,
+}
+
+impl Marks {
+    /// Which version of a cell's key was seen.
+    #[inline]
+    pub(super) fn version(&self, cell: u32) -> u64 {
+        let index = usize::try_from(cell).unwrap_or(usize::MAX);
+        self.versions.get(index).copied().unwrap_or(0)
+    }
+
+    /// This version of a cell's key was seen.
+    pub(super) fn note(&mut self, cell: u32, version: u64) {
+        let index = usize::try_from(cell).unwrap_or(usize::MAX);
+        if let Some(mark) = self.versions.get_mut(index) {
+            *mark = version;
+        }
+    }
 }
 
 impl<T> TableReader<T> {
@@ -285,10 +300,21 @@ impl<T> TableReader<T> {
 
     #[inline]
     fn any_entry(&mut self, cell: u32) -> Result<Option<Entry<'_>>, TableError> {
+        Ok(self.copy(cell)?.map(|seen| self.copied(seen)))
+    }
+
+    /// Copies what a cell holds; `None`: nothing yet.
+    #[inline]
+    pub(super) fn copy(&mut self, cell: u32) -> Result<Option<Seen>, TableError> {
         let seen = self.cells.read(cell, &mut self.buffer).map_err(|fault| self.fault(fault))?;
         self.check()?;
-        let (words, kind) = (&self.buffer, self.info.key_kind);
-        Ok(seen.map(|seen| Entry { seen, words, kind }))
+        Ok(seen)
+    }
+
+    /// What was copied last.
+    #[inline]
+    pub(super) fn copied(&self, seen: Seen) -> Entry<'_> {
+        Entry { seen, words: &self.buffer, kind: self.info.key_kind }
     }
 
     #[inline]
@@ -351,76 +377,7 @@ impl<T: Frame> TableReader<T> {
     }
 }
 
-/// The value of a key, copied whole, and who wrote it when.
-#[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
-    seen: Seen,
-    words: &'a [u64],
-    kind: KeyKind,
-}
-
-impl<'a> Entry<'a> {
-    /// The key.
-    #[must_use]
-    pub fn key(&self) -> OwnedKey {
-        OwnedKey::of(self.seen.key, self.kind)
-    }
-
-    /// How often the key was written, this value included.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        self.seen.version
-    }
-
-    /// The value.
-    #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        value(&self.seen, self.words).unwrap_or_default()
-    }
-
-    /// The value as a type.
-    ///
-    /// # Errors
-    /// [`TableError::WrongLength`] when it is not of the type's size.
-    #[inline]
-    pub fn value<T: Frame>(&self) -> Result<T, TableError> {
-        let bytes = self.bytes();
-        T::read_from_bytes(bytes)
-            .map_err(|_| TableError::WrongLength { len: bytes.len(), want: size_of::<T>() })
-    }
-
-    /// Whether the value was taken away: there are no bytes.
-    #[must_use]
-    pub fn is_removed(&self) -> bool {
-        self.seen.meta.removed
-    }
-
-    /// When it was written, on the clock of [`Table::now_ns`]; 0 on a table without times.
-    #[must_use]
-    pub fn time_ns(&self) -> u64 {
-        self.seen.time_ns
-    }
-
-    /// The seat of the writer that wrote it, and the seat's epoch: which of its holders that was.
-    #[must_use]
-    pub fn writer(&self) -> (u32, u64) {
-        seat_and_epoch(self.seen.writer)
-    }
-
-    /// The process that wrote it, as it saw itself.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.seen.meta.pid
-    }
-}
-
 /// A buffer for one value.
 pub(super) fn buffer(info: &TableInfo) -> Vec<u64> {
     vec![0; usize::try_from(info.value_bytes.div_ceil(8)).unwrap_or(0)]
-}
-
-/// The bytes of a value that was copied; `None` when it was taken away.
-pub(super) fn value<'a>(seen: &Seen, words: &'a [u64]) -> Option<&'a [u8]> {
-    let len = usize::try_from(seen.meta.len).unwrap_or(0);
-    (!seen.meta.removed).then(|| words.as_bytes().get(..len).unwrap_or_default())
 }

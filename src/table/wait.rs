@@ -12,7 +12,7 @@ use crate::park::{PARK_UNSURE, Step, Waiting};
 use crate::sync::{barrier, futex};
 
 /// How often who may not write to the table, and so cannot say that it waits, looks again.
-const NAP: Duration = Duration::from_millis(1);
+pub(super) const NAP: Duration = Duration::from_millis(1);
 
 impl<T> TableReader<T> {
     /// Waits until a key has another version than `seen`, and returns that; `seen` itself when it was
@@ -41,12 +41,12 @@ impl<T> TableReader<T> {
                 return Ok(version);
             }
             // A key that has no cell yet may get any.
-            let bell = cell.map(|cell| cell % BELLS_U32);
+            let bell = cell.map(group_of);
             let changed = |reader: &Self| match cell {
                 Some(cell) => Ok(reader.version_of(cell)? != seen),
                 None => Ok(reader.find(key)?.is_some()),
             };
-            if !self.step(&mut waiting, bell, changed)? {
+            if !self.step(waiting.step(), bell, changed)? {
                 return Ok(seen);
             }
         }
@@ -68,9 +68,9 @@ impl<T> TableReader<T> {
             if version != seen {
                 return Ok(version);
             }
-            let bell = Some(place.cell % BELLS_U32);
+            let bell = Some(group_of(place.cell));
             let changed = |reader: &Self| Ok(reader.version_of(place.cell)? != seen);
-            if !self.step(&mut waiting, bell, changed)? {
+            if !self.step(waiting.step(), bell, changed)? {
                 return Ok(seen);
             }
         }
@@ -88,16 +88,13 @@ impl<T> TableReader<T> {
         timeout: Option<Duration>,
     ) -> Result<bool, TableError> {
         let mut waiting = Waiting::new(self.wait, timeout);
-        // Looking at many cells takes as long as many pauses; so it goes to sleep after as long as others.
-        let pauses = (self.cells.plan.cells / CELLS_A_PAUSE).min(PAUSES_MAX);
+        let pauses = self.pauses();
         loop {
             if self.has_changed(marks)? {
                 return Ok(true);
             }
-            if (0..pauses).any(|_| waiting.step() == Step::Over) {
-                return Ok(false);
-            }
-            if !self.step(&mut waiting, None, |reader| reader.has_changed(marks))? {
+            let step = waiting.step_after(pauses);
+            if !self.step(step, None, |reader| reader.has_changed(marks))? {
                 return Ok(false);
             }
         }
@@ -118,14 +115,20 @@ impl<T> TableReader<T> {
         Ok(false)
     }
 
-    /// Spins, yields or sleeps once. `false`: the time is over.
+    /// How many pauses a look at all cells takes, so that who looks at many goes to sleep after as long as
+    /// others.
+    pub(super) fn pauses(&self) -> u32 {
+        (self.cells.plan.cells / CELLS_A_PAUSE).clamp(1, PAUSES_MAX)
+    }
+
+    /// Does what a wait says: sleeps, if it is time to. `false`: the time is over.
     fn step(
         &self,
-        waiting: &mut Waiting,
-        bell: Option<u32>,
+        step: Step,
+        bell: Option<usize>,
         has_changed: impl Fn(&Self) -> Result<bool, TableError>,
     ) -> Result<bool, TableError> {
-        let longest = match waiting.step() {
+        let longest = match step {
             Step::Again => return Ok(true),
             Step::Over => return Ok(false),
             Step::Park(longest) => longest,
@@ -140,7 +143,7 @@ impl<T> TableReader<T> {
         }
         let words = &self.cells.memory.words;
         let bell = bell
-            .and_then(|bell| words.bells.get(usize::try_from(bell).ok()?))
+            .and_then(|bell| words.bells.get(bell))
             .map_or_else(|| Bell::of_any(words), Bell::of);
         let rung = bell.listen();
         crash_point!(Sleeping);
@@ -157,6 +160,7 @@ const CELLS_A_PAUSE: u32 = 16;
 /// Pauses that one look stands for at most: some are left to be looked in.
 const PAUSES_MAX: u32 = 128;
 
-/// As many bells as there are, for a cell's number.
-#[allow(clippy::cast_possible_truncation)] // 64
-const BELLS_U32: u32 = BELLS as u32;
+/// The group of keys that a cell's is in: which bell is rung for it.
+pub(super) fn group_of(cell: u32) -> usize {
+    usize::try_from(cell).unwrap_or(0) % BELLS
+}

@@ -7,7 +7,7 @@ use super::info::TableInfo;
 use super::key::{Key, Place};
 use super::memory::{self, TableMemory, View};
 use super::seat::{self, WriterSeat};
-use super::{Table, reader};
+use super::{Table, entry, reader};
 use crate::cells::Fault;
 use crate::cells::bell::Bell;
 use crate::cells::read::Found;
@@ -225,7 +225,7 @@ impl<T> TableWriter<T> {
                 seen = cells.read(place.cell, &mut self.buffer).map_err(|f| self.fault(f))?;
             }
             let (version, value) = match seen {
-                Some(seen) => (seen.version, reader::value(&seen, &self.buffer)),
+                Some(seen) => (seen.version, entry::value(&seen, &self.buffer)),
                 None => (0, None),
             };
             let value = update(value);

@@ -15,8 +15,7 @@
 #[cfg(all(test, loom))]
 mod model;
 
-use crate::sync::Ordering;
-use crate::sync::bell::Bell;
+use crate::sync::{AtomicU32, Ordering};
 
 /// One task's place.
 #[derive(Debug)]
@@ -28,9 +27,9 @@ pub(super) struct Post<W> {
 
 impl<W> Post<W> {
     /// A place that nobody waits at yet.
-    pub(super) fn new(bell: Bell<'_>) -> Self {
+    pub(super) fn new(doorbell: &AtomicU32) -> Self {
         // ORDERING: acquire, pairs with the release in `Bell::ring`.
-        Self { rung: bell.doorbell.load(Ordering::Acquire), waker: None }
+        Self { rung: doorbell.load(Ordering::Acquire), waker: None }
     }
 
     /// Leaves a waker, in the place of any other.
@@ -49,10 +48,10 @@ impl<W> Post<W> {
     }
 
     /// Looks at the bell. If it was rung, whoever waits is to be woken.
-    pub(super) fn look(&mut self, bell: Bell<'_>) -> Option<W> {
+    pub(super) fn look(&mut self, doorbell: &AtomicU32) -> Option<W> {
         // ORDERING: acquire, pairs with the release in `Bell::ring`: what was published before is visible
         // to whoever has the lock after this.
-        let rung = bell.doorbell.load(Ordering::Acquire);
+        let rung = doorbell.load(Ordering::Acquire);
         if rung == self.rung {
             return None;
         }

@@ -69,7 +69,7 @@ impl Registration {
         }
         let id = list.next;
         list.next = id.wrapping_add(1);
-        let post = Post::new(bed.bell());
+        let post = Post::new(bed.doorbell());
         list.posts.insert(id, Entry { bed: Arc::clone(&bed), post, wake_at: Instant::now() });
         if list.running_in.is_none() {
             let thread = std::thread::Builder::new().name("busway-waiter".to_owned());
@@ -84,6 +84,11 @@ impl Registration {
         Self { id, bed, pid }
     }
 
+    /// Whether it is for who sleeps there.
+    pub(crate) fn is_at(&self, bed: &Bed) -> bool {
+        std::ptr::eq(self.bed.doorbell(), bed.doorbell())
+    }
+
     /// Leaves a waker and says that its task sleeps. The caller looks for work after this, once more.
     /// It is woken after `longest` at the latest; where that is `PARK` or longer, when the thread next
     /// looks after it, another `PARK` later at most.
@@ -96,7 +101,7 @@ impl Registration {
             entry.post.leave(waker.clone());
         }
         drop(list);
-        self.bed.bell().announce();
+        self.bed.announce();
         let longest = if barrier::heavy() { longest } else { longest.min(UNSURE) };
         let wake_at = Instant::now() + longest;
         let mut list = WAITER.lock();
@@ -118,7 +123,7 @@ impl Registration {
         if let Some(entry) = WAITER.lock().posts.get_mut(&self.id) {
             entry.post.take();
         }
-        self.bed.bell().withdraw();
+        self.bed.withdraw();
     }
 }
 
@@ -130,7 +135,7 @@ impl Drop for Registration {
         let entry = WAITER.lock().posts.remove(&self.id);
         // Not under the lock: a waker's drop is somebody else's code.
         drop(entry);
-        self.bed.bell().withdraw();
+        self.bed.withdraw();
         // So that the mapping goes soon.
         WAITER.note_change();
     }
@@ -166,7 +171,7 @@ fn run() {
             let due = entry.wake_at <= now;
             let waker = entry
                 .post
-                .look(entry.bed.bell())
+                .look(entry.bed.doorbell())
                 .or_else(|| if due { entry.post.take() } else { None });
             woken.extend(waker);
             if entry.post.waker().is_some() {
@@ -186,7 +191,7 @@ fn run() {
         drop(list);
         woken.into_iter().for_each(Waker::wake);
         let own = std::iter::once((&WAITER.changes, changes));
-        let bells = beds.iter().map(|(bed, rung)| (bed.bell().doorbell, *rung));
+        let bells = beds.iter().map(|(bed, rung)| (bed.doorbell(), *rung));
         let words: Vec<(&AtomicU32, u32)> = own.chain(bells).collect();
         turn = turn.wrapping_add(1);
         futex::wait_any(&words, turn, timeout);

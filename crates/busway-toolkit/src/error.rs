@@ -21,6 +21,11 @@ pub enum BuildError {
         /// The kind.
         kind: u16,
     },
+    /// A handler is a future, and there are no tasks to run it: build with `build_async`.
+    Future {
+        /// Its kind.
+        kind: u16,
+    },
     /// A configured kind has no handler.
     NoHandler {
         /// The kind.
@@ -57,6 +62,9 @@ impl fmt::Display for BuildError {
                 write!(f, "{what} {value} is out of range; allowed: {allowed}")
             }
             Self::KindTwice { kind } => write!(f, "kind {kind} has a handler already"),
+            Self::Future { kind } => {
+                write!(f, "the handler of kind {kind} is a future; build with `build_async`")
+            }
             Self::NoHandler { kind } => {
                 write!(f, "kind {kind} is configured and has no handler; give it one with `on`")
             }

@@ -6,6 +6,9 @@
 //! * [`Graph`]: units of work that depend on each other, each run once.
 //! * [`Config`]: the first two from TOML or YAML.
 //!
+//! With the feature `async`, each of the three for futures as well: handlers that are futures
+//! (`AsyncDispatcher`), calls that are awaited (`Batcher::call_async`), units of work (`AsyncGraph`).
+//!
 //! What is promised, and every key of the configuration: `docs/toolkit.md`.
 
 #![forbid(unsafe_code)]
@@ -24,6 +27,8 @@ mod policy;
 mod scale;
 mod source;
 
+#[cfg(feature = "async")]
+pub use batch::Answer;
 pub use batch::{
     Batcher, BatcherOptions, BatcherReport, BatcherStats, CallError, SubmitError, Ticket,
 };
@@ -32,7 +37,11 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     BatcherConfig, Config, ConfigError, ConfigFormat, DispatcherConfig, KindConfig, PolicyConfig,
 };
+#[cfg(feature = "async")]
+pub use deps::{AsyncGraph, TaskInputs};
 pub use deps::{Graph, GraphError, Inputs, Outcome, Outcomes};
+#[cfg(feature = "async")]
+pub use dispatch::{AsyncDispatcher, TaskContext};
 pub use dispatch::{
     Context, Dispatcher, DispatcherBuilder, Failure, KindMetrics, Metrics, Middleware, Monitor,
     NotDone, Polled, Report, Unhandled, Whereabouts,
@@ -43,4 +52,6 @@ pub use policy::{
     Retry, WhileOpen,
 };
 pub use scale::Workers;
-pub use source::{BusSource, Event, GroupSource, Received, Settled, Source};
+#[cfg(feature = "async")]
+pub use source::AsyncSource;
+pub use source::{BusSource, Event, GroupSource, OwnedEvent, Received, Settled, Source};

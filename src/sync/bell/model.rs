@@ -89,6 +89,28 @@ fn sleeper_on_two_buses_misses_neither() {
     });
 }
 
+/// As the members of a group do it: none of them takes the bit back, whatever woke it.
+#[test]
+fn sleepers_that_share_a_bell_are_all_rung_for() {
+    explore(|| {
+        let bus = Bus::new();
+        let publisher = {
+            let bus = Arc::clone(&bus);
+            thread::spawn(move || bus.publish())
+        };
+        let other = {
+            let bus = Arc::clone(&bus);
+            thread::spawn(move || lie_down(&[&bus]).map(|beds| beds[0].1))
+        };
+        let own = lie_down(&[&bus]).map(|beds| beds[0].1);
+        let other = other.join().unwrap();
+        publisher.join().unwrap();
+        for rung in own.into_iter().chain(other) {
+            assert_ne!(bus.doorbell.load(Ordering::Relaxed), rung, "sleeps for good");
+        }
+    });
+}
+
 #[test]
 fn sleeper_that_lies_down_again_is_not_kept_by_an_old_ring() {
     explore(|| {

@@ -36,7 +36,7 @@ impl Scene {
 
     /// As the waiter does it whenever it is awake.
     fn scan(&self) -> bool {
-        self.post.lock().unwrap().look(self.bell()).is_some()
+        self.post.lock().unwrap().look(&self.doorbell).is_some()
     }
 }
 
@@ -45,8 +45,7 @@ fn task_that_waits_is_woken() {
     explore(|| {
         let scene = {
             let (doorbell, sleepers) = (AtomicU32::new(0), AtomicU64::new(0));
-            let bell = Bell { doorbell: &doorbell, sleepers: &sleepers, bit: 1 };
-            let post = Mutex::new(Post::new(bell));
+            let post = Mutex::new(Post::new(&doorbell));
             Arc::new(Scene { head: AtomicU64::new(0), doorbell, sleepers, post })
         };
         let publisher = {

@@ -15,7 +15,11 @@
 //!
 //! Every item that was taken gets exactly one answer: its result, its error, or why there is none.
 
+#[cfg(feature = "async")]
+mod future;
 mod options;
+#[cfg(feature = "async")]
+mod room;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -25,6 +29,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "async")]
+pub use future::Answer;
 pub use options::BatcherOptions;
 pub use stage::BatcherStats;
 pub use ticket::{CallError, SubmitError, Ticket};
@@ -120,7 +126,7 @@ where
     /// # Errors
     /// [`SubmitError::Closed`], with the item.
     pub fn submit(&self, item: T) -> Result<Ticket<R, E>, SubmitError<T>> {
-        let (mut item, ticket) = self.stage.item(item);
+        let (mut item, ticket) = self.stage.item(item, false);
         loop {
             if self.stage.is_closing() {
                 return Err(SubmitError::Closed(item.value));
@@ -152,7 +158,7 @@ where
         if self.stage.is_closing() {
             return Err(SubmitError::Closed(item));
         }
-        let (item, ticket) = self.stage.item(item);
+        let (item, ticket) = self.stage.item(item, false);
         match self.queue.try_send(item) {
             Ok(()) => {
                 self.submitted();

@@ -10,6 +10,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use crossbeam_utils::CachePadded;
 
 use super::PARK_MAX;
+#[cfg(feature = "async")]
+use super::room::Room;
 use super::ticket::{CallError, Ticket};
 use crate::clock::{Clock, nanoseconds};
 use crate::error::BuildError;
@@ -24,6 +26,8 @@ pub(super) struct Item<T, R, E> {
     pub(super) value: T,
     answer: oneshot::Sender<Result<R, CallError<E>>>,
     submitted_ns: u64,
+    /// It is not begun if nobody waits for its answer any more.
+    may_be_dropped: bool,
 }
 
 /// How much is gathered.
@@ -33,7 +37,7 @@ pub(super) struct Limits {
     pub(super) bucket: Option<Bucket>,
 }
 
-/// What a batcher counted. submitted = answered + refused + those in flight.
+/// What a batcher counted. submitted = answered + refused + dropped + those in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatcherStats {
     /// Items taken.
@@ -44,6 +48,8 @@ pub struct BatcherStats {
     pub failed: u64,
     /// Items that were not begun when it closed.
     pub refused: u64,
+    /// Items that were not begun because the future that waited for them was dropped.
+    pub dropped: u64,
     /// Calls of the handler.
     pub batches: u64,
     /// Of these, those that panicked.
@@ -64,6 +70,7 @@ struct Done {
     answered: AtomicU64,
     failed: AtomicU64,
     refused: AtomicU64,
+    dropped: AtomicU64,
     batches: AtomicU64,
     panics: AtomicU64,
 }
@@ -83,6 +90,8 @@ pub(super) struct Stage<T, R, E> {
     closing: AtomicBool,
     /// Nothing is begun any more.
     closed: AtomicBool,
+    #[cfg(feature = "async")]
+    pub(super) room: Room,
 }
 
 impl<T, R, E> Stage<T, R, E>
@@ -108,15 +117,18 @@ where
             counts: Counts::default(),
             closing: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            room: Room::default(),
         }
     }
 
     /// An item to put into the queue, and the claim on its result.
-    pub(super) fn item(&self, value: T) -> (Item<T, R, E>, Ticket<R, E>) {
+    pub(super) fn item(&self, value: T, may_be_dropped: bool) -> (Item<T, R, E>, Ticket<R, E>) {
         let (sender, receiver) = oneshot::channel();
         // Without a linger nobody asks.
         let submitted_ns = if self.limits.linger_ns == 0 { 0 } else { self.clock.now_ns() };
-        (Item { value, answer: sender, submitted_ns }, Ticket { answer: receiver })
+        let item = Item { value, answer: sender, submitted_ns, may_be_dropped };
+        (item, Ticket { answer: receiver })
     }
 
     pub(super) fn note_submitted(&self) {
@@ -138,6 +150,8 @@ where
     pub(super) fn close_begins(&self) {
         // ORDERING: as in `is_closing`.
         self.closing.store(true, Ordering::Relaxed);
+        #[cfg(feature = "async")]
+        self.room.close();
     }
 
     /// Nothing is begun any more. Returns how many were refused.
@@ -159,10 +173,10 @@ where
         refused
     }
 
-    /// Items taken and neither answered nor refused.
+    /// Items taken and neither answered, refused nor dropped.
     pub(super) fn in_flight(&self) -> u64 {
         let stats = self.stats();
-        stats.submitted.saturating_sub(stats.answered + stats.refused)
+        stats.submitted.saturating_sub(stats.answered + stats.refused + stats.dropped)
     }
 
     pub(super) fn stats(&self) -> BatcherStats {
@@ -174,6 +188,7 @@ where
             answered: read(&done.answered),
             failed: read(&done.failed),
             refused: read(&done.refused),
+            dropped: read(&done.dropped),
             batches: read(&done.batches),
             panics: read(&done.panics),
             workers: self.crew.size(),
@@ -204,7 +219,11 @@ where
         loop {
             let gathered = self.crew.while_idle(|| self.items()).gather(self, &mut batch);
             match gathered {
-                Gathered::Batch => self.run(&mut batch),
+                Gathered::Batch => {
+                    #[cfg(feature = "async")]
+                    self.room.note(batch.len());
+                    self.run(&mut batch);
+                }
                 Gathered::IdleForLong => {
                     if self.crew.lets_go() {
                         return;
@@ -222,7 +241,14 @@ where
 
     /// Runs the handler over a batch, and answers.
     fn run(&self, batch: &mut Vec<Item<T, R, E>>) {
+        let taken = batch.len();
+        batch.retain(|item| !item.may_be_dropped || !item.answer.is_closed());
         let count = batch.len() as u64;
+        // ORDERING: relaxed; a count.
+        self.counts.done.dropped.fetch_add(taken as u64 - count, Ordering::Relaxed);
+        if batch.is_empty() {
+            return;
+        }
         if !self.rate_allows(batch.len()) {
             for item in batch.drain(..) {
                 answer(item.answer, Err(CallError::Closed));

@@ -164,7 +164,7 @@ fn item_that_slips_in_behind_the_close_is_refused_by_who_put_it_there() {
     batcher.close(Duration::ZERO);
     until("the worker ends", || batcher.stats().workers == 0);
     // As by a caller that found it open, and was stopped until now.
-    let (item, ticket) = batcher.stage.item(1);
+    let (item, ticket) = batcher.stage.item(1, false);
     assert!(batcher.queue.try_send(item).is_ok());
     batcher.submitted();
     let answer = ticket.wait_timeout(Duration::from_secs(20));

@@ -11,6 +11,8 @@
 
 mod run;
 mod sort;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
+#[cfg(feature = "async")]
+pub use tasks::{AsyncGraph, TaskInputs};
 
 /// The most threads that a graph is run on.
 pub const THREADS_MAX: usize = 1024;

@@ -14,23 +14,32 @@ use crate::dispatch::{PARK_MAX, panic_text};
 /// A unit to run: its index, what it does, and what it gets.
 type Task<'a, 'i, K, V, E> = (usize, Run<'a, K, V, E>, Inputs<'i, K, V>);
 
-/// What the threads share.
-struct Shared<'a, 'c, K, V, E> {
-    keys: Vec<K>,
-    plan: Plan,
-    cancel: &'c Cancel,
-    state: Mutex<State<'a, K, V, E>>,
-    changed: Condvar,
+/// How far threads have come.
+type Calls<'a, K, V, E> = State<Run<'a, K, V, E>, K, V, E>;
+
+/// What never changes while a graph runs.
+pub(super) struct Frame<K> {
+    pub(super) keys: Vec<K>,
+    pub(super) plan: Plan,
 }
 
-struct State<'a, K, V, E> {
-    runs: Vec<Option<Run<'a, K, V, E>>>,
+/// How far it has come. `R` is what a unit does.
+pub(super) struct State<R, K, V, E> {
+    runs: Vec<Option<R>>,
     outcomes: Vec<Option<Outcome<K, V, E>>>,
     /// How many of those that each needs are not done.
     open: Vec<usize>,
     ready: VecDeque<usize>,
     /// Units without outcome.
     left: usize,
+}
+
+/// What the threads share.
+struct Shared<'a, 'c, K, V, E> {
+    frame: Frame<K>,
+    cancel: &'c Cancel,
+    state: Mutex<Calls<'a, K, V, E>>,
+    changed: Condvar,
 }
 
 pub(super) fn run<K, V, E>(
@@ -45,12 +54,10 @@ where
     E: Send,
 {
     let count = units.len();
-    let open: Vec<usize> = plan.needs.iter().map(Vec::len).collect();
-    let ready = (0..count).filter(|&index| open.get(index) == Some(&0)).collect();
-    let (keys, runs) = units.into_iter().map(|unit| (unit.key, Some(unit.run))).unzip();
-    let outcomes = (0..count).map(|_| None).collect();
-    let state = Mutex::new(State { runs, outcomes, open, ready, left: count });
-    let shared = Shared { keys, plan, cancel, state, changed: Condvar::new() };
+    let (keys, runs) = units.into_iter().map(|unit| (unit.key, unit.run)).unzip();
+    let frame = Frame { keys, plan };
+    let state = Mutex::new(State::new(&frame, runs));
+    let shared = Shared { frame, cancel, state, changed: Condvar::new() };
     thread::scope(|scope| {
         // This thread works as well, also if no other can be started.
         for _ in 1..threads.min(count) {
@@ -63,16 +70,14 @@ where
         shared.work();
     });
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let outcomes = shared.keys.into_iter().zip(state.outcomes);
-    let by_key = outcomes.map(|(key, outcome)| (key, outcome.unwrap_or(Outcome::Cancelled)));
-    Outcomes { by_key: by_key.collect() }
+    state.into_outcomes(shared.frame)
 }
 
 impl<'a, K, V, E> Shared<'a, '_, K, V, E>
 where
     K: Ord + Clone + fmt::Debug,
 {
-    fn state(&self) -> MutexGuard<'_, State<'a, K, V, E>> {
+    fn state(&self) -> MutexGuard<'_, Calls<'a, K, V, E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +89,8 @@ where
                 Err(panic) => Outcome::Panicked(panic_text(&*panic)),
             };
             drop(inputs);
-            self.note(&mut self.state(), index, outcome);
+            self.state().note(&self.frame, index, outcome);
+            self.changed.notify_all();
         }
     }
 
@@ -92,41 +98,67 @@ where
     fn next(&self) -> Option<Task<'a, '_, K, V, E>> {
         let mut state = self.state();
         loop {
-            while let Some(index) = state.ready.pop_front() {
-                if self.cancel.is_cancelled() {
-                    self.note(&mut state, index, Outcome::Cancelled);
-                    continue;
-                }
-                if let Some(run) = state.runs.get_mut(index).and_then(Option::take) {
-                    let inputs = self.inputs(&state, index);
-                    return Some((index, run, inputs));
-                }
+            if let Some((index, run)) = state.next(&self.frame, self.cancel) {
+                let values = state.inputs(&self.frame, index).collect();
+                return Some((index, run, Inputs { values, cancel: self.cancel }));
             }
             if state.left == 0 {
+                // The last may have been cancelled here.
+                self.changed.notify_all();
                 return None;
             }
             let waited = self.changed.wait_timeout(state, PARK_MAX);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
 
-    fn inputs(&self, state: &State<'a, K, V, E>, index: usize) -> Inputs<'_, K, V> {
-        let needs = self.plan.needs.get(index).into_iter().flatten();
-        let values = needs.filter_map(|&needed| match state.outcomes.get(needed) {
-            Some(Some(Outcome::Done(value))) => Some((self.keys.get(needed)?, Arc::clone(value))),
+impl<R, K: Ord + Clone, V, E> State<R, K, V, E> {
+    pub(super) fn new(frame: &Frame<K>, runs: Vec<R>) -> Self {
+        let open: Vec<usize> = frame.plan.needs.iter().map(Vec::len).collect();
+        let count = runs.len();
+        Self {
+            runs: runs.into_iter().map(Some).collect(),
+            outcomes: (0..count).map(|_| None).collect(),
+            ready: (0..count).filter(|&index| open.get(index) == Some(&0)).collect(),
+            open,
+            left: count,
+        }
+    }
+
+    /// The next unit that can be run, if there is one now.
+    pub(super) fn next(&mut self, frame: &Frame<K>, cancel: &Cancel) -> Option<(usize, R)> {
+        while let Some(index) = self.ready.pop_front() {
+            if cancel.is_cancelled() {
+                self.note(frame, index, Outcome::Cancelled);
+            } else if let Some(run) = self.runs.get_mut(index).and_then(Option::take) {
+                return Some((index, run));
+            }
+        }
+        None
+    }
+
+    /// What those gave that a unit needs.
+    pub(super) fn inputs<'i>(
+        &self,
+        frame: &'i Frame<K>,
+        index: usize,
+    ) -> impl Iterator<Item = (&'i K, Arc<V>)> {
+        let needs = frame.plan.needs.get(index).into_iter().flatten();
+        needs.filter_map(|&needed| match self.outcomes.get(needed) {
+            Some(Some(Outcome::Done(value))) => Some((frame.keys.get(needed)?, Arc::clone(value))),
             _ => None,
-        });
-        Inputs { values: values.collect(), cancel: self.cancel }
+        })
     }
 
     /// A unit has an outcome; so have, with one that is not good, all that need it.
-    fn note(&self, state: &mut State<'a, K, V, E>, index: usize, outcome: Outcome<K, V, E>) {
+    pub(super) fn note(&mut self, frame: &Frame<K>, index: usize, outcome: Outcome<K, V, E>) {
         let mut noted = vec![(index, outcome)];
         while let Some((index, outcome)) = noted.pop() {
-            let Some(place) = state.outcomes.get_mut(index).filter(|place| place.is_none()) else {
+            let Some(place) = self.outcomes.get_mut(index).filter(|place| place.is_none()) else {
                 continue;
             };
-            let key = self.keys.get(index);
+            let key = frame.keys.get(index);
             let passed_on = match &outcome {
                 Outcome::Done(_) => None,
                 Outcome::Cancelled => Some(None),
@@ -134,10 +166,10 @@ where
                 Outcome::Failed(_) | Outcome::Panicked(_) => Some(key.cloned()),
             };
             *place = Some(outcome);
-            state.left -= 1;
-            for &dependent in self.plan.needed_by.get(index).into_iter().flatten() {
+            self.left -= 1;
+            for &dependent in frame.plan.needed_by.get(index).into_iter().flatten() {
                 match &passed_on {
-                    None => state.one_less(dependent),
+                    None => self.one_less(dependent),
                     Some(Some(because)) => {
                         noted.push((dependent, Outcome::Skipped { because: because.clone() }));
                     }
@@ -145,11 +177,8 @@ where
                 }
             }
         }
-        self.changed.notify_all();
     }
-}
 
-impl<K, V, E> State<'_, K, V, E> {
     /// One that this unit needs is done.
     fn one_less(&mut self, index: usize) {
         if let Some(open) = self.open.get_mut(index) {
@@ -158,5 +187,11 @@ impl<K, V, E> State<'_, K, V, E> {
                 self.ready.push_back(index);
             }
         }
+    }
+
+    pub(super) fn into_outcomes(self, frame: Frame<K>) -> Outcomes<K, V, E> {
+        let outcomes = frame.keys.into_iter().zip(self.outcomes);
+        let by_key = outcomes.map(|(key, outcome)| (key, outcome.unwrap_or(Outcome::Cancelled)));
+        Outcomes { by_key: by_key.collect() }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 
 use busway::{Bus, Frame};
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use serde::Deserialize;
 
 use super::Dispatcher;
@@ -15,6 +15,7 @@ use super::delay::Delays;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::held::Held;
+use super::job::Message;
 use super::metrics::{Counts, Strangers};
 use super::route::{Handler, Route, Routes};
 use super::worker::{self, Slot};
@@ -45,26 +46,29 @@ pub enum Unhandled {
 }
 
 /// A handler with its kind and name.
-struct Given {
-    kind: u16,
-    name: String,
-    handler: Box<Handler>,
+pub(super) struct Given {
+    pub(super) kind: u16,
+    pub(super) name: String,
+    pub(super) handler: Handler,
 }
+
+/// A source, and what is shared by those who handle its events.
+type Parts<S> = (S, Arc<Core<<S as Source>::Receipt>>);
 
 /// Puts a [`Dispatcher`] together; from [`Dispatcher::builder`].
 #[must_use = "nothing is handled before `build`"]
 pub struct DispatcherBuilder<S> {
     source: S,
-    handlers: Vec<Given>,
+    pub(super) handlers: Vec<Given>,
     names: BTreeMap<u16, String>,
     policies: BTreeMap<u16, Policy>,
     default_policy: Policy,
     middleware: Vec<Box<dyn Middleware>>,
     letters: Option<DeadLetters>,
     unhandled: Unhandled,
-    workers: Workers,
-    buffer: usize,
-    batch: usize,
+    pub(super) workers: Workers,
+    pub(super) buffer: usize,
+    pub(super) batch: usize,
     clock: Arc<dyn Clock>,
 }
 
@@ -101,7 +105,7 @@ impl<S: Source> DispatcherBuilder<S> {
         self.handlers.push(Given {
             kind,
             name: format!("kind {kind}"),
-            handler: Box::new(handler),
+            handler: Handler::Call(Box::new(handler)),
         });
         self
     }
@@ -150,7 +154,7 @@ impl<S: Source> DispatcherBuilder<S> {
         self.handlers.push(Given {
             kind: T::KIND,
             name: T::NAME.to_owned(),
-            handler: Box::new(typed),
+            handler: Handler::Call(Box::new(typed)),
         });
         self
     }
@@ -235,18 +239,33 @@ impl<S: Source> DispatcherBuilder<S> {
     ///
     /// # Errors
     /// What is wrong, by name. Nothing has been started then.
-    pub fn build(mut self) -> Result<Dispatcher<S>, BuildError> {
+    pub fn build(self) -> Result<Dispatcher<S>, BuildError> {
+        #[cfg(feature = "async")]
+        self.check_no_futures()?;
+        let jobs = self.buffer + self.workers.max as usize + 1;
+        let queue = (!self.workers.is_none()).then(|| bounded(jobs));
+        let (sender, jobs) = queue.unzip();
+        let (workers, batch) = (self.workers.min, self.batch);
+        let (source, core) = self.core(sender)?;
+        let mut dispatcher =
+            Dispatcher { source: Some(source), core, workers: Vec::new(), queue: jobs, batch };
+        if let Some(queue) = &dispatcher.queue {
+            for _ in 0..workers {
+                dispatcher.workers.push(worker::start(&dispatcher.core, queue)?);
+            }
+        }
+        Ok(dispatcher)
+    }
+
+    /// Checks it all, and makes of it what threads or tasks share.
+    pub(super) fn core(
+        mut self,
+        queue: Option<Sender<Message<S::Receipt>>>,
+    ) -> Result<Parts<S>, BuildError> {
         self.check()?;
         let routes = self.routes()?;
-        let slack = self.workers.max as usize + 1;
-        let (queue, jobs) = if self.workers.is_none() {
-            (None, None)
-        } else {
-            let (sender, receiver) = bounded(self.buffer + slack);
-            (Some(sender), Some(receiver))
-        };
         let core = Arc::new(Core {
-            source: self.source.name().to_owned(),
+            source: self.source.name().into(),
             routes,
             strangers: Strangers::default(),
             unhandled: self.unhandled,
@@ -265,19 +284,7 @@ impl<S: Source> DispatcherBuilder<S> {
             own_slot: Slot::default(),
             last_ns: AtomicU64::new(0),
         });
-        let mut dispatcher = Dispatcher {
-            source: Some(self.source),
-            core,
-            workers: Vec::new(),
-            queue: jobs,
-            batch: self.batch,
-        };
-        if let Some(queue) = &dispatcher.queue {
-            for _ in 0..self.workers.min {
-                dispatcher.workers.push(worker::start(&dispatcher.core, queue)?);
-            }
-        }
-        Ok(dispatcher)
+        Ok((self.source, core))
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -323,7 +330,7 @@ impl<S: Source> DispatcherBuilder<S> {
             policy.check()?;
             routes.push(Route {
                 kind: given.kind,
-                name: self.names.remove(&given.kind).unwrap_or(given.name),
+                name: self.names.remove(&given.kind).unwrap_or(given.name).into(),
                 timeout_ns: policy.timeout.map(nanoseconds),
                 gate: Gate::new(&policy, &self.clock)?,
                 policy,

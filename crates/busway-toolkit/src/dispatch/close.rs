@@ -112,30 +112,13 @@ impl<S: Source> Dispatcher<S> {
         if let Err(error) = self.drain(timeout) {
             tracing::warn!(%error, "could not tell the source what became of events");
         }
-        let core = &self.core;
-        core.cancel.cancel();
-        // ORDERING: relaxed; workers look after they have stored into their slots, and what follows
-        // looks into the slots, both under the slots' locks.
-        core.closed.store(true, Ordering::Relaxed);
-        let not_done = core.collect_not_done(self.queue.as_ref());
-        if let Some(queue) = &core.queue {
-            for _ in 0..core.crew.size() {
-                let _ = queue.try_send(Message::Look);
-            }
-        }
-        if let Err(error) = self.settle() {
-            tracing::warn!(%error, "could not tell the source what became of events");
-        }
         let source = self.source.take();
-        let (unread, lost) =
-            source.as_ref().map_or((0, 0), |source| (source.unread(), source.lost()));
-        drop(source);
-        self.join(not_done.iter().filter(|one| one.was == Whereabouts::Running).count());
+        let report = self.core.finish(self.queue.as_ref(), source);
+        self.join(report.not_done.iter().filter(|one| one.was == Whereabouts::Running).count());
         if let Some(letters) = &self.core.letters {
             letters.detach();
         }
-        let metrics = self.core.metrics();
-        Report { totals: metrics.total(), metrics, not_done, unread, lost }
+        report
     }
 
     /// Waits for the workers, except as many as are still running a handler.
@@ -167,6 +150,43 @@ impl<S: Source> Drop for Dispatcher<S> {
 }
 
 impl<R: Send + 'static> Core<R> {
+    /// Begins nothing more, tells what runs that it is not waited for, and says what was not done.
+    pub(super) fn finish<S: Source<Receipt = R>>(
+        &self,
+        jobs: Option<&Receiver<Message<R>>>,
+        source: Option<S>,
+    ) -> Report {
+        self.cancel.cancel();
+        // ORDERING: relaxed; workers look after they have stored into their slots, and what follows
+        // looks into the slots, both under the slots' locks.
+        self.closed.store(true, Ordering::Relaxed);
+        let not_done = self.collect_not_done(jobs);
+        if let Some(queue) = &self.queue {
+            for _ in 0..self.crew.size() {
+                let _ = queue.try_send(Message::Look);
+            }
+        }
+        let (mut unread, mut lost) = (0, 0);
+        if let Some(mut source) = source {
+            if let Err(error) = self.tell(&mut source) {
+                tracing::warn!(%error, "could not tell the source what became of events");
+            }
+            (unread, lost) = (source.unread(), source.lost());
+        }
+        let metrics = self.metrics();
+        Report { totals: metrics.total(), metrics, not_done, unread, lost }
+    }
+
+    /// Tells the source what became of events.
+    pub(super) fn tell<S: Source<Receipt = R>>(&self, source: &mut S) -> Result<(), busway::Error> {
+        if let Some((_, settled)) = &self.settled {
+            for (receipt, settled) in settled.try_iter() {
+                source.settle(receipt, settled)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes all jobs from wherever they are, until each that was received has ended.
     fn collect_not_done(&self, queue: Option<&Receiver<Message<R>>>) -> Vec<NotDone> {
         let mut not_done = Vec::new();

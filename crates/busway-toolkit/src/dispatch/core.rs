@@ -3,7 +3,6 @@
 //! A job is always in exactly one place: the queue, a gate, the delays, or a worker's slot. Whoever
 //! moves it from a slot does so, and counts, under the slot's lock; so closing finds each job once.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,10 +10,11 @@ use std::time::Duration;
 use busway::PublishError;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::attempt::note_attempt;
 use super::builder::Unhandled;
-use super::context::{Context, Middleware};
+use super::context::Middleware;
 use super::delay::{Delays, Due};
-use super::failure::{Failure, panic_text};
+use super::failure::Failure;
 use super::gate::{Entry, Gate, Next};
 use super::held::Held;
 use super::job::{GivenUp, Job, Message, Stage, Target};
@@ -36,7 +36,7 @@ type SettledQueue<R> = (Sender<(R, Settled)>, Receiver<(R, Settled)>);
 
 /// What the threads of a dispatcher share.
 pub(super) struct Core<R> {
-    pub(super) source: String,
+    pub(super) source: Arc<str>,
     pub(super) routes: Routes<R>,
     pub(super) strangers: Strangers,
     pub(super) unhandled: Unhandled,
@@ -62,6 +62,13 @@ pub(super) struct Core<R> {
     pub(super) own_slot: Slot,
     /// When the last attempt of the polling thread ended; 0: some time ago.
     pub(super) last_ns: AtomicU64,
+}
+
+/// A job before an attempt that nothing keeps it from any more: its route, and the period of the gate.
+pub(super) struct Admitted<R> {
+    pub(super) index: u32,
+    pub(super) period: u64,
+    pub(super) job: Job<R>,
 }
 
 impl<R> std::fmt::Debug for Core<R> {
@@ -195,51 +202,66 @@ impl<R: Send + 'static> Core<R> {
         while let Some(due) = self.delays.pop(now_ns) {
             match due {
                 Due::Job(job) => self.process(job, slot),
-                Due::Gate(index) => {
-                    let gate = self.routes.get(index).and_then(|route| route.gate.as_ref());
-                    if let Some(gate) = gate {
-                        self.follow(index, gate.look(now_ns));
-                    }
-                }
+                Due::Gate(index) => self.look_at_gate(index),
             }
+        }
+    }
+
+    /// The time has come for which a gate asked.
+    pub(super) fn look_at_gate(&self, index: u32) {
+        let gate = self.routes.get(index).and_then(|route| route.gate.as_ref());
+        if let Some(gate) = gate {
+            self.follow(index, gate.look(self.now_ns()));
         }
     }
 
     /// Goes on with a job, in a thread that has this slot.
     pub(super) fn process(&self, job: Job<R>, slot: &Slot) {
+        if let Some(Admitted { index, period, mut job }) = self.admit(job, slot)
+            && let Some(route) = self.routes.get(index)
+        {
+            let started = self.now_ns();
+            job.attempts += 1;
+            let event = job.event.as_event();
+            let (result, ended) = self.attempt(route, &event, job.attempts, started);
+            self.conclude(route, Admitted { index, period, job }, slot, (started, ended), &result);
+        }
+    }
+
+    /// Takes a job into this slot, up to its attempt. `None`: it has gone elsewhere, to wait or to its end.
+    pub(super) fn admit(&self, job: Job<R>, slot: &Slot) -> Option<Admitted<R>> {
         slot.begin(&job);
         // ORDERING: relaxed; who closes says so before it looks into the slots, under their locks.
         if self.closed.load(Ordering::Relaxed) {
             slot.end(|| self.left_over.lock().unwrap_or_else(PoisonError::into_inner).push(job));
-            return;
+            return None;
         }
         let Target::Route(index) = job.target else {
             slot.end(|| self.bury(job));
-            return;
+            return None;
         };
-        let Some(route) = self.routes.get(index) else {
-            return;
-        };
+        let route = self.routes.get(index)?;
         match job.stage {
             Stage::GivenUp(_) => {
                 slot.end(|| self.bury(job));
+                None
             }
-            Stage::Admitted { period } => self.attempt_job(index, route, period, job, slot),
+            Stage::Admitted { period } => Some(Admitted { index, period, job }),
             Stage::Arrived => match &route.gate {
-                None => self.attempt_job(index, route, 0, job, slot),
-                Some(gate) => self.enter(index, route, gate, job, slot),
+                None => Some(Admitted { index, period: 0, job }),
+                Some(gate) => self.enter(index, gate, job, slot),
             },
         }
     }
 
-    fn enter(&self, index: u32, route: &Route<R>, gate: &Gate<R>, job: Job<R>, slot: &Slot) {
+    fn enter(&self, index: u32, gate: &Gate<R>, job: Job<R>, slot: &Slot) -> Option<Admitted<R>> {
         let mut job = Some(job);
         let now = self.now_ns();
         let entry = slot.end(|| gate.enter(now, || job.take()));
         match (entry, job) {
             (Some(Entry::Goes { period }), Some(job)) => {
                 slot.begin(&job);
-                self.attempt_job(index, route, period, job, slot);
+                return Some(Admitted { index, period, job });
             }
             (Some(Entry::Refused), Some(job)) => {
                 slot.begin(&job);
@@ -249,15 +271,21 @@ impl<R: Send + 'static> Core<R> {
             // Closing took it from the slot.
             _ => {}
         }
+        None
     }
 
-    fn attempt_job(&self, index: u32, route: &Route<R>, period: u64, mut job: Job<R>, slot: &Slot) {
-        let started = self.now_ns();
-        job.attempts += 1;
-        let (result, ended) = self.attempt(route, &job.event.as_event(), job.attempts, started);
+    /// What follows from an attempt that began and ended then.
+    pub(super) fn conclude(
+        &self,
+        route: &Route<R>,
+        Admitted { index, period, job }: Admitted<R>,
+        slot: &Slot,
+        (started, ended): (u64, u64),
+        result: &Result<(), Failure>,
+    ) {
         let succeeded = slot.end(|| {
-            let succeeded = note_attempt(route, started, ended, &result);
-            match &result {
+            let succeeded = note_attempt(route, started, ended, result);
+            match result {
                 Ok(()) => self.end(job, Settled::Done),
                 Err(failure) => self.after_failure(job, route, ended, failure),
             }
@@ -269,69 +297,13 @@ impl<R: Send + 'static> Core<R> {
         }
     }
 
-    /// One attempt: middleware, handler, middleware. Returns also when it ended.
-    fn attempt(
-        &self,
-        route: &Route<R>,
-        event: &Event<'_>,
-        attempt: u32,
-        started: u64,
-    ) -> (Result<(), Failure>, u64) {
-        let span = tracing::debug_span!(
-            "event",
-            bus = self.source,
-            handler = route.name,
-            kind = event.kind,
-            lane = event.lane,
-            position = event.position,
-            attempt
-        );
-        let context = Context {
-            source: &self.source,
-            handler: &route.name,
-            attempt,
-            attempts_max: route.policy.retry.attempts,
-            deadline_ns: route.timeout_ns.map(|timeout| started.saturating_add(timeout)),
-            clock: &*self.clock,
-            cancel: &self.cancel,
-            span: span.clone(),
-        };
-        span.in_scope(|| {
-            let mut begun = 0;
-            let mut result = Ok(());
-            for middleware in &self.middleware {
-                result = guarded(|| middleware.before(&context, event));
-                if result.is_err() {
-                    break;
-                }
-                begun += 1;
-            }
-            let result = result.and_then(|()| guarded(|| (route.handler)(&context, event)));
-            let ended = self.now_ns();
-            let result = result.map_err(|failure| in_time(route, started, ended, failure));
-            for middleware in self.middleware.iter().take(begun).rev() {
-                let after = catch_unwind(AssertUnwindSafe(|| match &result {
-                    Ok(()) => middleware.after(&context, event),
-                    Err(failure) => middleware.on_error(&context, event, failure),
-                }));
-                if let Err(panic) = after {
-                    tracing::error!(
-                        panic = panic_text(&*panic),
-                        "middleware panicked after a handler"
-                    );
-                }
-            }
-            (result, ended)
-        })
-    }
-
     /// Tries again later, or gives up.
     fn after_failure(&self, mut job: Job<R>, route: &Route<R>, now_ns: u64, failure: &Failure) {
         if failure.is_worth_another_attempt() && job.attempts < route.policy.retry.attempts {
             let delays = job.delays.get_or_insert_with(|| Box::new(route.policy.retry.delays()));
             if let Some(delay) = delays.next() {
                 count(&route.counts.ended.retried);
-                tracing::debug!(handler = route.name, %failure, ?delay, "will be tried again");
+                tracing::debug!(handler = &*route.name, %failure, ?delay, "will be tried again");
                 job.stage = Stage::Arrived;
                 self.postpone(now_ns.saturating_add(nanoseconds(delay)), Due::Job(job));
                 return;
@@ -373,7 +345,7 @@ impl<R: Send + 'static> Core<R> {
             return self.end(job, Settled::Failed);
         };
         let handler = match job.target {
-            Target::Route(index) => self.routes.get(index).map_or("", |route| &route.name),
+            Target::Route(index) => self.routes.get(index).map_or("", |route| &*route.name),
             Target::Nobody(_) => "",
         };
         let letter = Letter {
@@ -483,53 +455,5 @@ impl<R: Send + 'static> Core<R> {
             // Somebody idle has to wait for this instead. With a full queue nobody is idle.
             let _ = queue.try_send(Message::Look);
         }
-    }
-}
-
-/// Counts an attempt. Returns whether it succeeded, as the breaker sees it.
-fn note_attempt<R>(
-    route: &Route<R>,
-    started: u64,
-    ended: u64,
-    result: &Result<(), Failure>,
-) -> bool {
-    let took = ended.saturating_sub(started);
-    let counts = &route.counts;
-    counts.took(took);
-    match result {
-        Ok(()) => {
-            let late = route.timeout_ns.is_some_and(|timeout| took > timeout);
-            if late {
-                count(&counts.ended.late);
-            }
-            count(&counts.ended.processed);
-            !late
-        }
-        Err(failure) => {
-            count(&counts.ended.failures);
-            if matches!(failure, Failure::Panicked(_)) {
-                count(&counts.ended.panicked);
-            }
-            false
-        }
-    }
-}
-
-/// Calls what the user wrote; a panic is a failure.
-fn guarded(call: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(Failure::of_panic(&*panic)))
-}
-
-/// A failure that came after the attempt's time is a time-out.
-fn in_time<R>(route: &Route<R>, started: u64, ended: u64, failure: Failure) -> Failure {
-    let took = ended.saturating_sub(started);
-    match route.timeout_ns {
-        Some(timeout) if took > timeout && !matches!(failure, Failure::Panicked(_)) => {
-            Failure::TimedOut {
-                took: Duration::from_nanos(took),
-                timeout: Duration::from_nanos(timeout),
-            }
-        }
-        _ => failure,
     }
 }

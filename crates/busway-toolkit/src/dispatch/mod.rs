@@ -21,9 +21,11 @@
 //! **Order.** Inline and with a concurrency of 1, events of one kind and lane are begun in order, except
 //! one that is tried again, which lets others pass.
 //!
-//! * `builder`: putting it together. * `core`: one attempt, and what follows from it. * `gate`: what has to
-//!   wait before its attempt. * `delay`: what waits for a time. * `worker`: the pool. * `close`: the end.
+//! * `builder`: putting it together. * `attempt`: one attempt. * `core`: what comes before it, and follows.
+//! * `gate`: what has to wait before its attempt. * `delay`: what waits for a time. * `worker`: the pool.
+//! * `tasks`: handlers that are futures. * `close`: the end.
 
+mod attempt;
 mod builder;
 mod close;
 mod context;
@@ -35,6 +37,8 @@ mod held;
 mod job;
 mod metrics;
 mod route;
+#[cfg(feature = "async")]
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -50,6 +54,8 @@ pub use context::{Context, Middleware};
 pub use failure::Failure;
 pub(crate) use failure::panic_text;
 pub use metrics::{KindMetrics, Metrics, Monitor};
+#[cfg(feature = "async")]
+pub use tasks::{AsyncDispatcher, TaskContext};
 
 use crate::cancel::Cancel;
 use crate::source::{Received, Source};
@@ -209,15 +215,10 @@ impl<S: Source> Dispatcher<S> {
 
     /// Tells the source what became of events.
     fn settle(&mut self) -> Result<(), busway::Error> {
-        let Some(source) = self.source.as_mut() else {
-            return Ok(());
-        };
-        if let Some((_, settled)) = &self.core.settled {
-            for (receipt, settled) in settled.try_iter() {
-                source.settle(receipt, settled)?;
-            }
+        match &mut self.source {
+            Some(source) => self.core.tell(source),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Starts one more worker if the pool is saturated.

@@ -1,7 +1,9 @@
 //! One kind's handler, with what is around it.
 
 use std::fmt;
+use std::sync::Arc;
 
+use super::attempt::guarded;
 use super::context::Context;
 use super::failure::Failure;
 use super::gate::Gate;
@@ -9,23 +11,48 @@ use super::metrics::{Counts, KindMetrics};
 use crate::policy::Policy;
 use crate::source::Event;
 
+/// A handler that is called.
+pub(super) type Call = dyn Fn(&Context<'_>, &Event<'_>) -> Result<(), Failure> + Send + Sync;
+
 /// What handles events of one kind.
-pub(super) type Handler = dyn Fn(&Context<'_>, &Event<'_>) -> Result<(), Failure> + Send + Sync;
+pub(super) enum Handler {
+    Call(Box<Call>),
+    /// It gives a future.
+    #[cfg(feature = "async")]
+    Start(Box<super::tasks::Start>),
+}
+
+impl Handler {
+    /// Calls it; a panic is a failure.
+    pub(super) fn call(&self, context: &Context<'_>, event: &Event<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Call(call) => guarded(|| call(context, event)),
+            // The builder refuses it.
+            #[cfg(feature = "async")]
+            Self::Start(_) => Err(Failure::permanent("a future without a task to run it in")),
+        }
+    }
+}
 
 /// One kind's way through the dispatcher.
 pub(super) struct Route<R> {
     pub(super) kind: u16,
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
     pub(super) policy: Policy,
     /// The policy's time-out.
     pub(super) timeout_ns: Option<u64>,
-    pub(super) handler: Box<Handler>,
+    pub(super) handler: Handler,
     pub(super) counts: Counts,
     /// What may make events wait; `None`: nothing does.
     pub(super) gate: Option<Gate<R>>,
 }
 
 impl<R> Route<R> {
+    /// When an attempt has to be over that began then.
+    pub(super) fn deadline_ns(&self, started: u64) -> Option<u64> {
+        self.timeout_ns.map(|timeout| started.saturating_add(timeout))
+    }
+
     pub(super) fn metrics(&self) -> KindMetrics {
         let breaker = self.gate.as_ref().and_then(Gate::breaker);
         self.counts.snapshot(self.kind, &self.name, breaker)

@@ -16,20 +16,26 @@ use crate::source::{Event, Settled};
 
 /// Events in memory, and what became of each by its position.
 #[derive(Clone, Debug, Default)]
-struct Memory {
+pub(super) struct Memory {
     events: Arc<Mutex<VecDeque<(u16, u64)>>>,
     settled: Arc<Mutex<BTreeMap<u64, Settled>>>,
 }
 
 impl Memory {
-    fn put(&self, kind: u16, position: u64) {
+    pub(super) fn put(&self, kind: u16, position: u64) {
         self.events.lock().unwrap().push_back((kind, position));
     }
 
-    fn with(kind: u16, count: u64) -> Self {
+    pub(super) fn with(kind: u16, count: u64) -> Self {
         let memory = Self::default();
         (0..count).for_each(|position| memory.put(kind, position));
         memory
+    }
+
+    /// What became of each event, by its position.
+    #[cfg(feature = "async")]
+    pub(super) fn settled(&self) -> BTreeMap<u64, Settled> {
+        self.settled.lock().unwrap().clone()
     }
 }
 

@@ -66,6 +66,15 @@ impl Slot {
     }
 }
 
+#[cfg(feature = "async")]
+impl<R: Send + 'static> Core<R> {
+    /// Has closing look into these slots.
+    pub(super) fn watch_slots(&self, slots: &[Arc<Slot>]) {
+        let mut watched = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.extend(slots.iter().cloned());
+    }
+}
+
 /// Starts one that was counted.
 pub(super) fn start<R: Send + 'static>(
     core: &Arc<Core<R>>,

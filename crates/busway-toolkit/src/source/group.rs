@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use busway::{AckError, Bus, Delivered, Error, Group, GroupMember, PollError, Receipt};
 
+use super::end::End;
 use super::{Event, Received, Settled, Source};
 
 /// A member of a consumer group: each event goes to one member, and is acknowledged when it is done.
@@ -45,7 +46,7 @@ use super::{Event, Received, Settled, Source};
 pub struct GroupSource {
     bus: Bus,
     group: Group,
-    member: GroupMember,
+    member: End<GroupMember>,
     too_late: u64,
 }
 
@@ -53,13 +54,27 @@ impl GroupSource {
     /// A member of this group of this bus, attached as you like.
     #[must_use]
     pub fn new(bus: &Bus, group: &Group, member: GroupMember) -> Self {
-        Self { bus: bus.clone(), group: group.clone(), member, too_late: 0 }
+        Self { bus: bus.clone(), group: group.clone(), member: End::new(member), too_late: 0 }
+    }
+
+    /// The same with one that tasks have waited for.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub fn from_async(bus: &Bus, group: &Group, member: busway::Async<GroupMember>) -> Self {
+        Self { bus: bus.clone(), group: group.clone(), member: member.into(), too_late: 0 }
     }
 
     /// Events that this member dealt with after the group had given them to another.
     #[must_use]
     pub fn too_late(&self) -> u64 {
         self.too_late
+    }
+}
+
+#[cfg(feature = "async")]
+impl super::AsyncSource for GroupSource {
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.member.poll_ready(context)
     }
 }
 
@@ -88,9 +103,9 @@ impl Source for GroupSource {
         while count < max {
             // Only the first is waited for.
             let next = if count == 0 && !timeout.is_zero() {
-                self.member.receive(timeout)
+                self.member.get_mut().receive(timeout)
             } else {
-                self.member.poll()
+                self.member.get_mut().poll()
             };
             match next {
                 Ok(Some(delivered)) => hand(delivered, &mut take),
@@ -107,8 +122,10 @@ impl Source for GroupSource {
 
     fn settle(&mut self, receipt: Receipt, settled: Settled) -> Result<(), Error> {
         let told = match settled {
-            Settled::Done | Settled::DeadLettered => self.member.ack(receipt),
-            Settled::Failed | Settled::NotDone => self.member.nack(receipt, Duration::ZERO),
+            Settled::Done | Settled::DeadLettered => self.member.get_mut().ack(receipt),
+            Settled::Failed | Settled::NotDone => {
+                self.member.get_mut().nack(receipt, Duration::ZERO)
+            }
         };
         match told {
             // Of an at-most-once group everything is settled when it is handed out.

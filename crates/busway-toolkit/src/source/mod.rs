@@ -7,6 +7,7 @@
 //! | the cursor moves | when the run has been handled or copied | as it says |
 //! | `settle` | nothing to do | `Done`: ack; anything else: nack, or its own dead letters |
 
+mod end;
 mod group;
 
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub use group::GroupSource;
 
 use busway::{Bus, Consumer, Error, Frame, FrameRef, PollError, Raw};
 use smallvec::SmallVec;
+
+use end::End;
 
 /// Payloads up to this many bytes are copied without an allocation.
 const INLINE_BYTES: usize = 64;
@@ -77,8 +80,8 @@ impl<'a> From<FrameRef<'a>> for Event<'a> {
 }
 
 /// An event copied out of the bus.
-#[derive(Debug)]
-pub(crate) struct OwnedEvent {
+#[derive(Clone, Debug)]
+pub struct OwnedEvent {
     payload: SmallVec<[u8; INLINE_BYTES]>,
     kind: u16,
     flags: u16,
@@ -89,7 +92,9 @@ pub(crate) struct OwnedEvent {
 }
 
 impl OwnedEvent {
-    pub(crate) fn as_event(&self) -> Event<'_> {
+    /// The event.
+    #[must_use]
+    pub fn as_event(&self) -> Event<'_> {
         Event {
             payload: &self.payload,
             kind: self.kind,
@@ -169,6 +174,21 @@ pub trait Source: Send {
     fn lost(&self) -> u64;
 }
 
+/// A source that a task can wait for, as [`AsyncDispatcher`](crate::AsyncDispatcher) does.
+#[cfg(feature = "async")]
+pub trait AsyncSource: Source {
+    /// Ready when [`receive`](Source::receive) brings something, be it an error. Otherwise the waker of
+    /// this context is woken then, and 100 ms later at the latest, so that a source can look who is alive.
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<()>;
+}
+
+#[cfg(feature = "async")]
+impl<T: Send> AsyncSource for BusSource<T> {
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.consumer.poll_ready(context)
+    }
+}
+
 /// The frames of a bus, all of them, by a consumer of its own.
 ///
 /// # Examples
@@ -187,7 +207,7 @@ pub trait Source: Send {
 #[derive(Debug)]
 pub struct BusSource<T = Raw> {
     bus: Bus,
-    consumer: Consumer<T>,
+    consumer: End<Consumer<T>>,
 }
 
 impl BusSource {
@@ -204,7 +224,14 @@ impl<T> BusSource<T> {
     /// A consumer of this bus, attached as you like.
     #[must_use]
     pub fn new(bus: &Bus, consumer: Consumer<T>) -> Self {
-        Self { bus: bus.clone(), consumer }
+        Self { bus: bus.clone(), consumer: End::new(consumer) }
+    }
+
+    /// The same with one that tasks have waited for.
+    #[cfg(feature = "async")]
+    #[must_use]
+    pub fn from_async(bus: &Bus, consumer: busway::Async<Consumer<T>>) -> Self {
+        Self { bus: bus.clone(), consumer: consumer.into() }
     }
 }
 
@@ -224,7 +251,7 @@ impl<T: Send> Source for BusSource<T> {
     where
         F: FnMut(Event<'_>, ()),
     {
-        let run = self.consumer.poll_batch(max, |frames| {
+        let run = self.consumer.get_mut().poll_batch(max, |frames| {
             for frame in frames {
                 take(frame.into(), ());
             }
@@ -232,7 +259,7 @@ impl<T: Send> Source for BusSource<T> {
         let received = match run {
             // A wait begins with spins before it looks at the time.
             Ok(0) if timeout.is_zero() => Ok(None),
-            Ok(0) => self.consumer.recv_timeout(timeout),
+            Ok(0) => self.consumer.get_mut().recv_timeout(timeout),
             Ok(count) => return Ok(Received::Events(count)),
             Err(error) => Err(error),
         };
@@ -255,10 +282,10 @@ impl<T: Send> Source for BusSource<T> {
     }
 
     fn unread(&self) -> u64 {
-        self.consumer.lag()
+        self.consumer.get_ref().lag()
     }
 
     fn lost(&self) -> u64 {
-        self.consumer.lost()
+        self.consumer.get_ref().lost()
     }
 }

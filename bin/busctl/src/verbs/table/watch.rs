@@ -5,7 +5,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::Out;
 use crate::signal::Stop;
 use crate::units::{parse_count_from_one, parse_duration};
-use busway::{Entry, Key, Marks, Table, TableError, TableReader, Wait};
+use busway::{Entry, Table, TableError, Wait};
 use clap::Args;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,78 +36,45 @@ pub struct WatchArgs {
 pub fn run(args: &WatchArgs, out: &Out) -> Result<ExitCode, Failure> {
     let stop = Stop::on_signals()?;
     let table = Table::open(&args.name)?;
-    let mut reader = table.reader().wait(Wait::Parking).attach()?;
-    let key = args.key.as_deref().map(|key| parse_key(&table, key)).transpose()?;
-    let mut seen = Seen { key, version: 0, marks: Marks::default() };
+    let reader = table.reader().wait(Wait::Parking).attach()?;
+    let mut watch = match &args.key {
+        Some(key) => reader.watch_key(parse_key(&table, key)?)?,
+        None => reader.watch(),
+    };
     if args.changes_only {
-        seen.changes(&mut reader, |_| {})?;
+        watch.skip()?;
     }
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut since = Instant::now();
-    while left > 0 && !stop.requested() && !out.reader_is_gone() {
-        let mut result = Ok(());
-        let mut printed = false;
-        seen.changes(&mut reader, |entry| {
-            if left > 0 && result.is_ok() {
-                result = print(&table, &entry, out);
-                (left, printed) = (left - 1, true);
+    while left > 0 && !stop.requested() {
+        let polled = match watch.poll() {
+            Ok(None) if out.reader_is_gone() => break,
+            Ok(None) => {
+                out.flush()?;
+                watch.wait(Some(SLICE))
             }
-        })?;
-        result?;
-        out.flush()?;
-        if printed {
-            since = Instant::now();
-        } else if args.timeout.is_some_and(|timeout| since.elapsed() >= timeout) {
-            let message = format!("nothing has changed on table {:?}", args.name);
-            return Err(Failure::new(Exit::Timeout, message));
-        }
-        if left == 0 {
-            break;
-        }
-        match seen.wait(&mut reader) {
+            polled => polled,
+        };
+        match polled {
+            Ok(Some(entry)) => {
+                print(&table, &entry, out)?;
+                left -= 1;
+                since = Instant::now();
+            }
+            Ok(None) if args.timeout.is_some_and(|timeout| since.elapsed() >= timeout) => {
+                let message = format!("nothing has changed on table {:?}", args.name);
+                return Err(Failure::new(Exit::Timeout, message));
+            }
+            Ok(None) => {}
             Err(TableError::Removed) => {
                 out.note(format_args!("table {:?} was removed", args.name));
                 break;
             }
-            waited => waited?,
+            Err(error) => return Err(error.into()),
         }
     }
+    out.flush()?;
     Ok(Exit::Ok.code())
-}
-
-/// What was printed so far: of one key, or of all.
-struct Seen<'a> {
-    key: Option<Key<'a>>,
-    version: u64,
-    marks: Marks,
-}
-
-impl Seen<'_> {
-    /// Calls `read` with what has changed since the last time.
-    fn changes(
-        &mut self,
-        reader: &mut TableReader,
-        mut read: impl FnMut(Entry<'_>),
-    ) -> Result<(), TableError> {
-        let Some(key) = self.key else {
-            return reader.changed_since(&mut self.marks, read).map(|_| ());
-        };
-        if reader.version(key)? != self.version
-            && let Some(entry) = reader.latest(key)?
-        {
-            self.version = entry.version();
-            read(entry);
-        }
-        Ok(())
-    }
-
-    /// Sleeps until something changes; of one key, undisturbed by others.
-    fn wait(&self, reader: &mut TableReader) -> Result<(), TableError> {
-        match self.key {
-            Some(key) => reader.wait(key, self.version, Some(SLICE)).map(|_| ()),
-            None => reader.wait_any(&self.marks, Some(SLICE)).map(|_| ()),
-        }
-    }
 }
 
 fn print(table: &Table, entry: &Entry<'_>, out: &Out) -> Result<(), Failure> {
