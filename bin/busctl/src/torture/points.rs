@@ -119,8 +119,8 @@ fn place(point: CrashPoint) -> Place {
         P::GroupNamed | P::GroupNotSeated | P::GroupSeated | P::GroupDisbanded => {
             (&[Part::Keeper], Buses::Lossless, 5)
         }
-        // Its groups have no affinity.
-        P::GroupShareTaken | P::GroupShareGivenUp => (&[], Buses::Lossless, 1),
+        // Some groups have affinity; in the others, a member is killed otherwise in time.
+        P::GroupShareTaken | P::GroupShareGivenUp => (&[Part::Member], Buses::Lossless, 5),
     };
     Place { parts, buses, often }
 }

@@ -4,7 +4,7 @@ use super::board::LANES;
 use super::frame::HEAD_BYTES;
 use super::plan::Part;
 use super::random::Random;
-use busway::{BusOptions, Delivery, FrameLayout, OnFull, Timestamps, Topology};
+use busway::{Affinity, BusOptions, Delivery, FrameLayout, OnFull, Timestamps, Topology};
 use std::time::Duration;
 
 /// Seats beyond those that live workers need: who stands still while it recovers a seat, or takes
@@ -43,6 +43,7 @@ pub struct Shape {
 #[derive(Clone, Copy, Debug)]
 pub struct GroupShape {
     pub delivery: Delivery,
+    pub affinity: Affinity,
     /// At work at a time.
     pub members: u32,
     /// 0: without end.
@@ -52,10 +53,16 @@ pub struct GroupShape {
     pub batch: u32,
 }
 
+/// The keys that groups are drawn with: none half of the time; the number of a frame by its writer, which
+/// is every share in turn; one for each lane.
+const AFFINITIES: [Affinity; 4] =
+    [Affinity::Off, Affinity::Off, Affinity::Payload { offset: 8, len: 8 }, Affinity::Lane];
+
 /// What is said of a group; what is not is drawn.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupKind {
     pub delivery: Delivery,
+    pub affinity: Option<Affinity>,
     pub members: u32,
     pub attempts_max: Option<u32>,
     pub timeout_ms: Option<u32>,
@@ -121,8 +128,10 @@ impl Shape {
         let attempts = random.one_of(&[0, 1, 2, 3, 5, 254]).unwrap_or(5);
         let timeout_ms = random.within(10, 80);
         let batch = u32::try_from(random.any_size(64)).unwrap_or(1);
+        let affinity = random.one_of(&AFFINITIES).unwrap_or(Affinity::Off);
         let group = GroupShape {
             delivery: kind.delivery,
+            affinity: kind.affinity.unwrap_or(affinity),
             members: kind.members,
             attempts_max: kind.attempts_max.unwrap_or(attempts),
             timeout: Duration::from_millis(kind.timeout_ms.map_or(timeout_ms, u64::from)),

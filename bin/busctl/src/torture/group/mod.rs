@@ -23,7 +23,7 @@ use super::{ENDS_MAX, conduct};
 use crate::exit::Failure;
 use crate::output::Out;
 use crate::units::in_range;
-use busway::{Delivery, OnFull, Topology};
+use busway::{Affinity, Delivery, OnFull, Topology};
 use std::process::ExitCode;
 
 /// The group that is tortured.
@@ -51,6 +51,9 @@ pub struct GroupArgs {
     /// What the group promises of each frame
     #[arg(long, value_name = "DELIVERY", default_value = "all", value_parser = scenario::deliveries())]
     delivery: Several<Delivery>,
+    /// Which frames go to the same member while it lives: off, kind, lane, or payload:OFFSET:LEN; drawn unless given
+    #[arg(long, value_name = "KEY")]
+    affinity: Option<Affinity>,
     /// Members at work at a time
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = in_range::<u32>(1, ENDS_MAX))]
     members: u32,
@@ -67,7 +70,8 @@ pub struct GroupArgs {
 
 /// Tortures.
 pub fn run(args: &GroupArgs, out: &Out) -> Result<ExitCode, Failure> {
-    let GroupArgs { orders, on_full, delivery, members, max_attempts, timeout_ms, batch } = args;
+    let GroupArgs { orders, on_full, delivery, affinity, members, .. } = args;
+    let GroupArgs { max_attempts, timeout_ms, batch, .. } = args;
     if orders.list_points {
         return super::list_points(Scenario::Groups, out);
     }
@@ -82,6 +86,7 @@ pub fn run(args: &GroupArgs, out: &Out) -> Result<ExitCode, Failure> {
         let (topology, on_full, delivery) = scenario::in_turn(&kinds, number).unwrap_or(usual);
         let kind = GroupKind {
             delivery,
+            affinity: *affinity,
             members: *members,
             attempts_max: *max_attempts,
             timeout_ms: *timeout_ms,
@@ -94,6 +99,7 @@ pub fn run(args: &GroupArgs, out: &Out) -> Result<ExitCode, Failure> {
         on_full.name(OnFull::name),
         delivery.name(Delivery::name)
     )];
+    words.extend(affinity.map(|affinity| format!("--affinity {affinity}")));
     words.extend(max_attempts.map(|attempts| format!("--max-attempts {attempts}")));
     words.extend(timeout_ms.map(|ms| format!("--timeout-ms {ms}")));
     words.extend(batch.map(|frames| format!("--batch {frames}")));

@@ -24,6 +24,7 @@ impl Stage {
         let group = bus
             .group(GROUP)
             .delivery(shape.delivery)
+            .affinity(shape.affinity)
             .members(shape.seats())
             .max_attempts(shape.attempts_max)
             .processing_timeout(shape.timeout)
