@@ -1,8 +1,8 @@
-//! A member without its face: claims, copies, acknowledgements, gates.
+//! A member without its face: claims, copies, gates.
 
 #![allow(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Group;
 use super::letters::Letters;
@@ -13,8 +13,8 @@ use super::shares::Portion;
 use super::sweep::Sweep;
 use crate::buffer::Buffer;
 use crate::claims::Window;
-use crate::error::{AckError, Error, GroupFault, PollError};
-use crate::layout::claim::{AHEAD_MAX_MS, ClaimWord, Stand, Why, millis};
+use crate::error::{Error, GroupFault, PollError};
+use crate::layout::claim::{ClaimWord, Stand, Why, millis};
 use crate::layout::frame::FrameShape;
 use crate::layout::group::{GroupHeader, MemberWords};
 use crate::layout::words::{LaneWords, SeatWords};
@@ -72,10 +72,10 @@ pub(super) struct Engine {
     /// Frames claimed by this member and neither acknowledged, refused nor found to be lost.
     pub(super) outstanding: u64,
     pub(super) claimed: u64,
-    acknowledged: u64,
-    too_late: u64,
+    pub(super) acknowledged: u64,
+    pub(super) too_late: u64,
     /// What the counters in the member's seat stood at when it sat down.
-    before: [u64; 3],
+    pub(super) before: [u64; 3],
     pub(super) member: Shared<MemberWords>,
     pub(super) letters: Letters,
     pub(super) wait: Wait,
@@ -467,84 +467,6 @@ impl Engine {
             }
         }
         Ok(window)
-    }
-
-    /// Acknowledges a frame.
-    #[inline]
-    pub(super) fn ack(&mut self, receipt: Receipt) -> Result<(), AckError> {
-        if alarm::is_raised() {
-            self.check_ack()?;
-        }
-        if self.header.delivery == Delivery::AtMostOnce {
-            return Ok(());
-        }
-        let Receipt { lane, position, claim } = receipt;
-        let index = usize::try_from(lane).unwrap_or(usize::MAX);
-        let finished =
-            self.lanes.get(index).is_some_and(|lane| lane.group.claims.finish(position, claim));
-        self.end_one(index, finished);
-        if !finished {
-            return Err(AckError::TakenBack);
-        }
-        self.acknowledged = self.acknowledged.wrapping_add(1);
-        self.note_counts();
-        Ok(())
-    }
-
-    /// Refuses a frame.
-    pub(super) fn nack(&mut self, receipt: Receipt, delay: Duration) -> Result<(), AckError> {
-        self.check_ack()?;
-        if self.header.delivery == Delivery::AtMostOnce {
-            return Err(AckError::Settled);
-        }
-        let Receipt { lane, position, claim } = receipt;
-        let index = usize::try_from(lane).unwrap_or(usize::MAX);
-        let delay_ms = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX).min(AHEAD_MAX_MS);
-        let due_ms = millis(clock::monotonic_ns()).wrapping_add(delay_ms);
-        let ended = self
-            .lanes
-            .get(index)
-            .is_some_and(|lane| lane.group.claims.take_back(position, claim, Why::Refused, due_ms));
-        self.end_one(index, ended);
-        if !ended {
-            return Err(AckError::TakenBack);
-        }
-        roster::count(&self.group.words.refused, 1);
-        if delay_ms == 0 {
-            self.sweep.hurry();
-            self.wake_members();
-        }
-        Ok(())
-    }
-
-    fn check_ack(&self) -> Result<(), AckError> {
-        self.check_memory().map_err(|error| match error {
-            PollError::Forked => AckError::Forked,
-            _ => AckError::Truncated,
-        })
-    }
-
-    /// Books the end of a claim, as it was wished for or not.
-    #[inline]
-    pub(super) fn end_one(&mut self, index: usize, as_wished: bool) {
-        self.outstanding = self.outstanding.saturating_sub(1);
-        if !as_wished {
-            self.too_late = self.too_late.wrapping_add(1);
-            self.note_counts();
-        } else if self.outstanding == 0 {
-            // It may be long until the next call. What is wrong with the lane, that one says.
-            let _window = self.settle(index);
-        }
-    }
-
-    #[inline]
-    pub(super) fn note_counts(&self) {
-        let [claimed, acknowledged, too_late] = self.before;
-        // ORDERING: relaxed for all; statistics with one writer.
-        self.member.claimed.store(claimed.wrapping_add(self.claimed), Ordering::Relaxed);
-        let now = acknowledged.wrapping_add(self.acknowledged);
-        self.member.acknowledged.store(now, Ordering::Relaxed);
-        self.member.too_late.store(too_late.wrapping_add(self.too_late), Ordering::Relaxed);
     }
 
     pub(super) fn seat(&self) -> u32 {

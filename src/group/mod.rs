@@ -12,6 +12,7 @@
 //! letters   dead letters                                                  wait      sleeping, waking
 //! reset     starting anew, and removing                                   waits     with others, in tasks
 //! peek      looking at what is not done                                   stat      how it stands
+//! settle    acknowledging, refusing
 //! ```
 //!
 //! Nothing of this needs to know who is alive to go on: a claim ends with its time. Knowing it, by the
@@ -26,6 +27,7 @@ mod pick;
 mod reset;
 mod roster;
 mod segment;
+mod settle;
 mod shares;
 mod stat;
 mod sweep;
