@@ -98,6 +98,8 @@ mod table;
 #[cfg(not(loom))]
 mod tenancy;
 #[cfg(not(loom))]
+mod ticket;
+#[cfg(not(loom))]
 mod tie;
 #[cfg(not(loom))]
 mod timer;
@@ -150,6 +152,8 @@ pub use table::{
     Entry, Key, Marks, OwnedEntry, OwnedKey, Place, ReaderOptions, Table, TableInfo, TableOptions,
     TableReader, TableStat, TableWatch, TableWriter, WriterOptions, WriterStat, is_table,
 };
+#[cfg(not(loom))]
+pub use ticket::{Ticket, TicketError};
 #[cfg(not(loom))]
 pub use timer::Timer;
 #[cfg(not(loom))]

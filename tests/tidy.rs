@@ -48,6 +48,7 @@ const FLOORS: &[&[&str]] = &[
     &["received"],
     &["run"],
     &["bus"],
+    &["ticket"],
     &["table"],
     &["host"],
     &["producer"],

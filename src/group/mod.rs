@@ -12,13 +12,14 @@
 //! letters   dead letters                                                  wait      sleeping, waking
 //! reset     starting anew, and removing                                   waits     with others, in tasks
 //! peek      looking at what is not done                                   stat      how it stands
-//! settle    acknowledging, refusing
+//! settle    acknowledging, refusing                                       done      waiting for members
 //! ```
 //!
 //! Nothing of this needs to know who is alive to go on: a claim ends with its time. Knowing it, by the
 //! lock on the member's byte, only makes it end sooner.
 
 mod create;
+mod done;
 mod engine;
 mod letters;
 mod member;

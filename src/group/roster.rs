@@ -171,6 +171,13 @@ pub(super) fn count(word: &AtomicU64, by: u64) {
     word.fetch_add(by, Ordering::Relaxed);
 }
 
+/// Takes back what was counted too early.
+#[cold]
+pub(super) fn uncount(word: &AtomicU64) {
+    // ORDERING: relaxed; a statistic.
+    word.fetch_sub(1, Ordering::Relaxed);
+}
+
 fn member(group: &GroupRegions, index: u32) -> Option<&Shared<MemberWords>> {
     group.members.get(usize::try_from(index).ok()?)
 }

@@ -236,8 +236,11 @@ impl Engine {
         // Without either it was taken back while it was copied.
         if sent == Some(Sent::Published) {
             crash_point!(GroupLetterSent);
-            let finished = lane.group.claims.finish(position, claim);
-            roster::count(&self.group.words.dead_letters, finished.into());
+            // Before it is done: who sees that it is sees that there are letters (`done`).
+            roster::count(&self.group.words.dead_letters, 1);
+            if !lane.group.claims.finish(position, claim) {
+                roster::uncount(&self.group.words.dead_letters);
+            }
         }
         if sent == Some(Sent::HeldUp) {
             let due_ms = millis(clock::monotonic_ns()).wrapping_add(HELD_UP_MS);

@@ -17,6 +17,7 @@ mod journal;
 mod keyed;
 mod points;
 mod random;
+mod tickets;
 mod worker;
 
 /// Not a test: what workers and makers run. Returns at once in the test's own process.

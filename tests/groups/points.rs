@@ -157,7 +157,7 @@ fn member_that_stops_with_a_claim_is_handed_nothing_of_a_group_that_was_removed_
     }
 }
 
-fn set_up(scratch: &Scratch, timeout: Duration, affinity: Affinity) -> (Bus, Producer) {
+pub fn set_up(scratch: &Scratch, timeout: Duration, affinity: Affinity) -> (Bus, Producer) {
     let options = Bus::options().lanes(2).capacity_frames(16).payload_bytes(8);
     let bus = options.create(&scratch.name).unwrap();
     let group = bus.group("g").affinity(affinity).max_attempts(2).processing_timeout(timeout);
@@ -211,7 +211,7 @@ fn check(scratch: &Scratch, group: &busway::Group, point: CrashPoint) {
 }
 
 /// Whether the child has ended or stands still.
-fn is_at_its_end(child: &Leashed) -> bool {
+pub fn is_at_its_end(child: &Leashed) -> bool {
     let options = WaitIdOptions::EXITED
         | WaitIdOptions::STOPPED
         | WaitIdOptions::NOHANG
@@ -219,7 +219,7 @@ fn is_at_its_end(child: &Leashed) -> bool {
     waitid(WaitId::Pid(Pid::from_child(&child.0)), options).unwrap().is_some()
 }
 
-fn wait_until(is_so: impl Fn() -> bool) {
+pub fn wait_until(is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "it does not come to that");

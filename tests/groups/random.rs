@@ -26,8 +26,9 @@ fn at_least_once_loses_nothing_whoever_is_killed_or_stopped() {
     }
     let stat = group.stat().unwrap();
     let settled = stat.acknowledged + stat.dead_letters;
-    // Who dies between a CAS and its count leaves that out.
-    assert!(settled <= 2 * FRAMES && settled + 200 >= 2 * FRAMES, "{stat:?}");
+    // Who dies between an acknowledgement and its count leaves that out; between a letter's count and its
+    // frame's end, the letter is counted twice.
+    assert!(settled.abs_diff(2 * FRAMES) <= 200, "{stat:?}");
 }
 
 #[test]
