@@ -1,14 +1,15 @@
 //! How fast a group is: `cargo bench --manifest-path benches/Cargo.toml --bench group`.
 //!
 //! Question: how many frames of 48 bytes a second go from one producer through one group, each claimed,
-//! read and acknowledged, by 1 to 4 members and batches of 1, 8 and 64? Beside it, in the same run, one
+//! read and acknowledged, by 1 to 4 members and batches of 1, 8 and 64, without keys and with as many keys
+//! as frames? Beside it, in the same run, one
 //! plain consumer. Threads, not pinned; best read as ratios. Each round counts its frames, and the group
 //! must have done with all of them. One round warms up; then the median of seven, with the extremes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use busway::{Bus, Timestamps};
+use busway::{Affinity, Bus, Timestamps};
 
 /// Frames of a round.
 const FRAMES: u64 = 1_000_000;
@@ -26,11 +27,15 @@ impl Drop for Scratch {
 }
 
 fn main() {
-    println!("{:<24}{:>10}{:>10}{:>10}  M frames/s", "", "median", "least", "most");
-    report("consumer", || round(0, 0));
-    for batch in [1, 8, 64] {
-        for members in 1..=4 {
-            report(&format!("{members} members, batch {batch}"), || round(members, batch));
+    println!("{:<28}{:>10}{:>10}{:>10}  M frames/s", "", "median", "least", "most");
+    report("consumer", || round(0, 0, Affinity::Off));
+    let keyed = Affinity::Payload { offset: 0, len: 8 };
+    for (affinity, name) in [(Affinity::Off, ""), (keyed, ", keyed")] {
+        for batch in [1, 8, 64] {
+            for members in 1..=4 {
+                let name = format!("{members} members, batch {batch}{name}");
+                report(&name, || round(members, batch, affinity));
+            }
         }
     }
 }
@@ -39,16 +44,17 @@ fn report(name: &str, round: impl Fn() -> f64) {
     round();
     let mut rates: Vec<f64> = (0..ROUNDS).map(|_| round()).collect();
     rates.sort_by(f64::total_cmp);
-    println!("{name:<24}{:>10.2}{:>10.2}{:>10.2}", rates[ROUNDS / 2], rates[0], rates[ROUNDS - 1]);
+    println!("{name:<28}{:>10.2}{:>10.2}{:>10.2}", rates[ROUNDS / 2], rates[0], rates[ROUNDS - 1]);
 }
 
 /// Millions of frames a second through `members` of a group, or one consumer when there are none.
-fn round(members: u32, batch: u32) -> f64 {
+fn round(members: u32, batch: u32, affinity: Affinity) -> f64 {
     let name = format!("group-bench-{}", std::process::id());
     let options = Bus::options().timestamps(Timestamps::Off).lanes(1).capacity_frames(16 << 10);
     let scratch = Scratch(options.create(&name).expect("shared memory for a small bus"));
     let bus = &scratch.0;
-    let group = (members > 0).then(|| bus.group("g").max_attempts(0).create().expect("a seat"));
+    let options = bus.group("g").max_attempts(0).affinity(affinity);
+    let group = (members > 0).then(|| options.create().expect("a seat"));
     let mut consumer = group.is_none().then(|| bus.consumer().attach().expect("a free seat"));
     let mut producer = bus.producer().attach().expect("a free lane");
     let over = AtomicBool::new(false);
