@@ -1,4 +1,5 @@
-//! Tasks that wait for room in the queue, in order.
+//! Tasks that wait for room in the queue. They are woken in their order; one that comes in the moment in
+//! which there is room takes it before those that were woken for it, which then wait in their old places.
 //!
 //! | task | worker |
 //! |---|---|
