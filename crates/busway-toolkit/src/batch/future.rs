@@ -73,7 +73,7 @@ where
     }
 
     /// Submits an item, as [`submit`](Self::submit) does: the ticket can be awaited, and dropping it
-    /// changes nothing for the item. While the queue is full, tasks wait in the order in which they came;
+    /// changes nothing for the item. While the queue is full, tasks wait, and are woken in the order in which they came;
     /// dropping this future before it is done submits nothing.
     ///
     /// # Errors
