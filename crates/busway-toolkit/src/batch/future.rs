@@ -73,8 +73,8 @@ where
     }
 
     /// Submits an item, as [`submit`](Self::submit) does: the ticket can be awaited, and dropping it
-    /// changes nothing for the item. While the queue is full, tasks wait, and are woken in the order in which they came;
-    /// dropping this future before it is done submits nothing.
+    /// changes nothing for the item. While the queue is full, tasks wait, and are woken in the order in
+    /// which they came; dropping this future before it is done submits nothing.
     ///
     /// # Errors
     /// [`SubmitError::Closed`], with the item.
