@@ -55,6 +55,8 @@ impl<M: Memory> Cells<M> {
 
     /// Copies what a cell holds, of which `value` gets the first bytes in whole words: as many as there
     /// are, cut to its length. `None`: the cell is empty.
+    #[allow(clippy::inline_always)] // what was seen is a dozen words, handed over in memory by a call
+    #[inline(always)]
     pub(crate) fn read(&self, cell: u32, value: &mut [u64]) -> Result<Option<Seen>, Fault> {
         let word = self.load(cell)?;
         if word.is_empty() {

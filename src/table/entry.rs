@@ -31,6 +31,7 @@ impl<'a> Entry<'a> {
     }
 
     /// The value.
+    #[inline]
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         value(&self.seen, self.words).unwrap_or_default()
@@ -148,6 +149,7 @@ fn typed<T: Frame>(bytes: &[u8]) -> Result<T, TableError> {
 }
 
 /// The bytes of a value that was copied; `None` when it was taken away.
+#[inline]
 pub(super) fn value<'a>(seen: &Seen, words: &'a [u64]) -> Option<&'a [u8]> {
     let len = usize::try_from(seen.meta.len).unwrap_or(0);
     (!seen.meta.removed).then(|| words.as_bytes().get(..len).unwrap_or_default())

@@ -300,11 +300,13 @@ impl<T> TableReader<T> {
 
     #[inline]
     fn any_entry(&mut self, cell: u32) -> Result<Option<Entry<'_>>, TableError> {
-        Ok(self.copy(cell)?.map(|seen| self.copied(seen)))
+        let seen = self.cells.read(cell, &mut self.buffer).map_err(|fault| self.fault(fault))?;
+        self.check()?;
+        let (words, kind) = (&self.buffer, self.info.key_kind);
+        Ok(seen.map(|seen| Entry { seen, words, kind }))
     }
 
     /// Copies what a cell holds; `None`: nothing yet.
-    #[inline]
     pub(super) fn copy(&mut self, cell: u32) -> Result<Option<Seen>, TableError> {
         let seen = self.cells.read(cell, &mut self.buffer).map_err(|fault| self.fault(fault))?;
         self.check()?;
