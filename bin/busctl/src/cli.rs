@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::output::Color;
 use crate::torture::TortureArgs;
 use crate::verbs::about::{CompletionsArgs, ManArgs};
+use crate::verbs::check::CheckArgs;
 use crate::verbs::create::CreateArgs;
 use crate::verbs::dlq::DlqArgs;
 use crate::verbs::doctor::DoctorArgs;
@@ -100,6 +101,8 @@ pub enum Verb {
     Torture(TortureArgs),
     /// Fan live telemetry of this machine into one consumer and show it
     Demo(DemoArgs),
+    /// Hold a bus to limits, once, for monitoring: its state as an exit code
+    Check(CheckArgs),
     /// Check this machine and its buses; say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Print a completion script for a shell

@@ -28,11 +28,13 @@ pub enum Exit {
     Incompatible = 8,
     /// Frames were lost and `--strict` was given, or torture saw a promise broken.
     Loss = 9,
+    /// `check` found something critical.
+    Critical = 10,
 }
 
 impl Exit {
     /// Every code with what it means, in order, as `--help` and the manual list them.
-    pub const ALL: [(Self, &'static str); 10] = [
+    pub const ALL: [(Self, &'static str); 11] = [
         (Self::Ok, "ok"),
         (Self::Failure, "failure"),
         (Self::Usage, "usage: wrong arguments or input; nothing was changed"),
@@ -43,6 +45,7 @@ impl Exit {
         (Self::AlreadyExists, "already exists"),
         (Self::Incompatible, "incompatible layout or frame type"),
         (Self::Loss, "data loss seen under --strict, or a violation found by torture"),
+        (Self::Critical, "check found a limit exceeded, or a bus that is not healthy"),
     ];
 
     /// As the process returns it.
@@ -152,7 +155,7 @@ pub fn hint_for(code: &str) -> Option<&'static str> {
             "whoever created the bus chose who may use it: `create --mode`, `--group`, `--allow`",
         ),
         "untrusted" => Some(
-            "`--owner USER` of pub, sub, tap, hz and bw trusts that user's; `busctl doctor NAME` says more",
+            "`--owner USER` of pub, sub, tap, hz, bw and check trusts that user's; `busctl doctor NAME` says more",
         ),
         "wrong_kind" => Some(
             "`busctl table` is for tables, `stat`, `rm` and `doctor` for both, all else for buses",

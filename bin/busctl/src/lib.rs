@@ -35,8 +35,8 @@ use std::process::ExitCode;
 use verbs::stat;
 use verbs::subscribe;
 use verbs::{
-    about, create, dlq, doctor, group, kick, list, participants, publish, rate, remove, schedule,
-    schema,
+    about, check, create, dlq, doctor, group, kick, list, participants, publish, rate, remove,
+    schedule, schema,
 };
 
 /// Runs the program with the arguments of this process.
@@ -49,11 +49,13 @@ pub fn main() -> ExitCode {
     let command = negative_numbers_are_values(Cli::command())
         .name(about::called_by())
         .color(clap_color(&arguments));
+    let is_plugin = check::is_plugin(&arguments);
     let parsed = command
         .try_get_matches_from(arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let cli = match parsed {
         Ok(cli) => cli,
+        Err(error) if is_plugin && error.use_stderr() => return check::misused(&error),
         Err(error) => {
             // A pipe that is closed while help is printed is not worth a word.
             let _ = error.print();
@@ -103,6 +105,7 @@ fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Bench(args) => bench::run(args, &context.out),
         Verb::Torture(args) => torture::run(args, &context.out),
         Verb::Demo(args) => demo::run(args, &context.out),
+        Verb::Check(args) => check::run(&args, context),
         Verb::Doctor(args) => doctor::run(&args, context),
         Verb::Completions(args) => about::run_completions(&args, context),
         Verb::Man(args) => about::run_man(&args, context),

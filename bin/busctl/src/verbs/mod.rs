@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! make and remove    create · remove · kick
-//! look               list · stat · participants · schema · doctor/
+//! look               list · stat · participants · schema · check/ · doctor/
 //! groups             group · dlq
 //! frames             publish (input, later) · subscribe (source, render) · rate (hz, bw) · owned
 //! later              schedule
@@ -11,6 +11,7 @@
 //! ```
 
 pub mod about;
+pub mod check;
 pub mod create;
 pub mod dlq;
 pub mod doctor;

@@ -2,7 +2,7 @@
 
 use crate::sandbox::{Running, Sandbox};
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "create",
     "ls",
     "stat",
@@ -17,6 +17,7 @@ const VERBS: [&str; 16] = [
     "bw",
     "bench",
     "demo",
+    "check",
     "doctor",
     "completions",
 ];
@@ -29,7 +30,12 @@ fn help_lists_the_verbs_and_the_exit_codes() {
         for verb in VERBS {
             assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}: {help}");
         }
-        for code in ["0  ok", "3  not found", "9  data loss seen under --strict, or a violation"] {
+        for code in [
+            "0  ok",
+            "3  not found",
+            "9  data loss seen under --strict, or a violation",
+            "10  check",
+        ] {
             assert!(help.contains(code), "{code}: {help}");
         }
         assert!(!help.contains("host-daemon"), "what is hidden stays hidden: {help}");

@@ -231,7 +231,7 @@ fn doctor_knows_limits_that_are_too_low() {
 fn what_is_not_there_is_code_3() {
     let sandbox = Sandbox::new();
     let name = sandbox.name("none");
-    for verb in ["stat", "ps", "schema", "rm", "pub", "sub", "tap", "hz", "bw"] {
+    for verb in ["stat", "ps", "schema", "rm", "pub", "sub", "tap", "hz", "bw", "check"] {
         sandbox.run(&[verb, &name]).failed(3, &[&name, "hint: "]);
     }
     let bus = sandbox.bus("plain", |options| options.topology(Topology::Single));

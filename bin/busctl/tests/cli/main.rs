@@ -6,6 +6,7 @@
 mod about;
 mod bench;
 mod brokered;
+mod check;
 mod create;
 mod demo;
 mod doctor;
