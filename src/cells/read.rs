@@ -55,7 +55,7 @@ impl<M: Memory> Cells<M> {
 
     /// Copies what a cell holds, of which `value` gets the first bytes in whole words: as many as there
     /// are, cut to its length. `None`: the cell is empty.
-    #[allow(clippy::inline_always)] // what was seen is a dozen words, handed over in memory by a call
+    #[allow(clippy::inline_always)] // a call hands over a dozen words in memory
     #[inline(always)]
     pub(crate) fn read(&self, cell: u32, value: &mut [u64]) -> Result<Option<Seen>, Fault> {
         let word = self.load(cell)?;
