@@ -1,10 +1,10 @@
 //! How fast a group is: `cargo bench --manifest-path benches/Cargo.toml --bench group`.
 //!
 //! Question: how many frames of 48 bytes a second go from one producer through one group, each claimed,
-//! read and acknowledged, by 1 to 4 members and batches of 1, 8 and 64, without keys and with as many keys
-//! as frames? Beside it, in the same run, one
-//! plain consumer. Threads, not pinned; best read as ratios. Each round counts its frames, and the group
-//! must have done with all of them. One round warms up; then the median of seven, with the extremes.
+//! read and acknowledged, by 1 to 4 members and batches of 1, 8 and 64, without keys and with as many
+//! keys as frames? Beside it, in the same run, one plain consumer. Threads, not pinned; best read as
+//! ratios. Each round counts its frames, and the group must have done with all of them. One round warms
+//! up; then the median of seven, with the extremes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

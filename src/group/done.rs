@@ -27,8 +27,8 @@ const PROBE: Duration = Duration::from_millis(2);
 
 impl Group {
     /// Whether the group has done with a publication: it was acknowledged, or became a dead letter. On an
-    /// at-most-once group, whether it was handed out. What was published before the group was made, or is
-    /// gone by by a reset, counts as done. Never waits.
+    /// at-most-once group, whether it was handed out. What was published before the group was made, or was
+    /// passed by a reset, counts as done. Never waits.
     ///
     /// # Errors
     /// [`TicketError::OtherBus`], [`TicketError::NotPublished`], [`TicketError::Poll`].

@@ -9,7 +9,7 @@
 //! become visible in their order, so every store to the stack waits in the store buffer behind the
 //! frame's, whose line may have to come from another core. With 28 stores a frame (saved registers,
 //! a claim handed over in memory) two frames' lines are under way at a time; with five, a dozen. One by
-//! one that was 92 million frames a second against 225 (docs/performance.md).
+//! one that was 92 million events a second against 211 (docs/performance.md).
 
 #![allow(unsafe_code)]
 
