@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 mod scratch;
-use scratch::Name;
+use scratch::{Name, table};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -165,21 +165,6 @@ fn closed_is_told_to_a_task_that_waits_already() {
         Bus::remove(bus.name()).unwrap();
         assert_eq!(consumer.recv().await.err(), Some(PollError::Removed));
     });
-}
-
-/// A table's name; the table is removed when this goes.
-struct TableName(Name);
-
-impl Drop for TableName {
-    fn drop(&mut self) {
-        let _removed = Table::remove(&self.0);
-    }
-}
-
-fn table() -> (TableName, Table) {
-    let name = TableName(Name::new());
-    let table = Table::options().keys(64).value_bytes(8).create(&name.0).unwrap();
-    (name, table)
 }
 
 /// Polls a future once, and drops it.

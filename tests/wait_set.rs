@@ -9,7 +9,7 @@ use busway::{
 };
 
 mod scratch;
-use scratch::Name;
+use scratch::{Name, table};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,21 +159,6 @@ fn group(delivery: Delivery) -> (Name, Bus, Group) {
     let (name, bus) = bus();
     let group = bus.group("g").delivery(delivery).max_attempts(0).create().unwrap();
     (name, bus, group)
-}
-
-/// A table's name; the table is removed when this goes.
-struct TableName(Name);
-
-impl Drop for TableName {
-    fn drop(&mut self) {
-        let _removed = Table::remove(&self.0);
-    }
-}
-
-fn table() -> (TableName, Table) {
-    let name = TableName(Name::new());
-    let table = Table::options().keys(64).value_bytes(8).create(&name.0).unwrap();
-    (name, table)
 }
 
 #[test]

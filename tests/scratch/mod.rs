@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use busway::Bus;
+use busway::{Bus, Table};
 
 /// A bus name that no other test uses; the bus is removed when this goes.
 #[derive(Debug)]
@@ -45,4 +45,23 @@ impl Drop for Name {
         // Already gone when the test removed it itself.
         let _removed = Bus::remove(&self.0);
     }
+}
+
+/// A table's name; the table is removed when this goes.
+#[allow(dead_code)] // not every test has a table
+pub struct TableName(pub Name);
+
+impl Drop for TableName {
+    fn drop(&mut self) {
+        // As of a bus.
+        let _removed = Table::remove(&self.0);
+    }
+}
+
+/// A table of 64 keys with values of eight bytes.
+#[allow(dead_code)] // not every test has a table
+pub fn table() -> (TableName, Table) {
+    let name = TableName(Name::new());
+    let table = Table::options().keys(64).value_bytes(8).create(&name.0).unwrap();
+    (name, table)
 }
