@@ -35,6 +35,11 @@ impl<T> Waits for Producer<T> {
 }
 
 impl<T> Producer<T> {
+    /// Recovers whoever is provably dead in a seat of the bus.
+    pub(crate) fn give_back_dead(&self, role: Role, seat: u32) {
+        self.engine.tie.give_back_dead(&self.engine.regions, role, std::iter::once(seat));
+    }
+
     /// A seat of the bus.
     pub(crate) fn peer(&self, role: Role, seat: u32) -> Option<Shared<SeatWords>> {
         self.engine.regions.seat(role, seat)

@@ -22,6 +22,8 @@ use crate::seat;
 use crate::shm::mapping::Shared;
 use crate::waits::Waits;
 
+/// The server's seat on either bus.
+const SERVER: u32 = 0;
 /// Calls in flight, unless said.
 const IN_FLIGHT: usize = 1024;
 /// How long a caller that waits goes without asking whether its server lives.
@@ -80,8 +82,8 @@ impl<'a> CallerOptions<'a> {
         };
         let Service { requests: asked, replies: answered } = self.service;
         let server = ServerSeats {
-            reads: requests.peer(Role::Consumer, 0).ok_or_else(|| no_seat(asked))?,
-            replies: replies.peer(Role::Producer, 0).ok_or_else(|| no_seat(answered))?,
+            reads: requests.peer(Role::Consumer, SERVER).ok_or_else(|| no_seat(asked))?,
+            replies: replies.peer(Role::Producer, SERVER).ok_or_else(|| no_seat(answered))?,
         };
         Ok(Caller {
             last_seen: server.look(),
@@ -90,6 +92,7 @@ impl<'a> CallerOptions<'a> {
             ended: VecDeque::new(),
             late: 0,
             empty_polls: 0,
+            ask_at: None,
             looked_for: None,
             requests,
             replies,
@@ -122,6 +125,8 @@ pub struct Caller {
     late: u64,
     /// Polls that found nothing.
     empty_polls: u32,
+    /// When to ask next whether the server's seats are those of the dead.
+    ask_at: Option<Instant>,
     /// The one call that a look is to be about, if it is.
     looked_for: Option<Call>,
 }
@@ -242,6 +247,14 @@ impl Caller {
     fn ask_who_lives(&mut self) {
         self.replies.probe();
         self.requests.probe();
+        let now = Instant::now();
+        if now >= *self.ask_at.get_or_insert_with(|| now + PROBE) {
+            // Neither end minds whoever died after it sat down and before it joined; a caller takes that
+            // for a server.
+            self.replies.give_back_dead(Role::Producer, SERVER);
+            self.requests.give_back_dead(Role::Consumer, SERVER);
+            self.ask_at = Some(now + PROBE);
+        }
     }
 
     /// The end of any call, or `None` when none ended within `timeout`.
@@ -493,6 +506,22 @@ mod tests {
         fn drop(&mut self) {
             let _removed = Service::remove(self.0);
         }
+    }
+
+    #[test]
+    fn server_that_died_before_it_joined_is_found_dead() {
+        let name = format!("t-{}-request-unjoined", std::process::id());
+        let _removed = Removed(&name);
+        let service = Service::options().create(&name).unwrap();
+        let mut caller = service.caller().attach().unwrap();
+        // Killed after it sat down at either bus, and before anybody is told to mind it.
+        let Service { requests, replies } = &service;
+        drop(requests.tie().consumer(requests.header(), "dead").unwrap());
+        drop(replies.tie().producer(replies.header(), "dead").unwrap());
+        let call = caller.send(1, b"", None).unwrap();
+        let ended = caller.recv(Duration::from_secs(60)).expect("it ends");
+        assert_eq!(ended.call, call);
+        assert!(matches!(ended.result, Err(CallError::ServerGone)));
     }
 
     #[test]
