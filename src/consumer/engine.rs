@@ -397,6 +397,8 @@ impl Engine {
     /// Books frames as lost.
     #[cold]
     pub(super) fn count_lost(&mut self, index: usize, lost: u64) {
+        // Somebody published them.
+        self.met = true;
         self.lost = self.lost.saturating_add(lost);
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.lost = lane.lost.saturating_add(lost);

@@ -227,7 +227,12 @@ impl Engine {
             return Err(PollError::Corrupt { lane: number });
         };
         let position = lane.reader.position();
-        if recorded(&lane.data.tickets, position & (capacity - 1)) == Some(ticket) {
+        // A slot is that of many positions. Where producers wait for nobody, this reader may have been
+        // lapped, and the slot shows the ticket of a position a whole number of laps later. That position
+        // is not after head, since the entry, and so every head before it, has been acquired.
+        let is_lapped =
+            !self.lossless && !is_before(lane.reader.published(), position.wrapping_add(capacity));
+        if !is_lapped && recorded(&lane.data.tickets, position & (capacity - 1)) == Some(ticket) {
             ordered.set_located(index);
             let entered = Entered { lane: index, entries: 1, left: count.min(capacity), part: 0 };
             let most = if self.in_place { self.visit_frames } else { 0 };

@@ -1,6 +1,8 @@
 //! Positions that pass 2^64, on rings of two and four frames that go round thousands of times.
 
-use busway::{OnFull, Start, Topology};
+use std::time::Duration;
+
+use busway::{OnFull, PollError, Start, Topology};
 
 use crate::matrix::check;
 use crate::support::bus::{TestBus, options};
@@ -76,5 +78,33 @@ fn history_across_the_wrap_is_held_whole() {
         }
         assert!(consumer.poll().unwrap().is_none());
         assert_eq!((consumer.lost(), consumer.lag()), (0, 0));
+    }
+}
+
+#[test]
+fn consumer_that_was_lapped_by_the_whole_order_reads_what_is_held_and_learns_of_the_end() {
+    for origin in [0, u64::MAX - 700] {
+        for lanes in [1, 2] {
+            let options = options(Topology::Ordered, OnFull::DropOldest, lanes, 4).origin(origin);
+            let bus = TestBus::new(&options);
+            let mut consumer = bus.consumer().attach().unwrap();
+            let mut producer = bus.producer().attach().unwrap();
+            for number in 0..3000_u32 {
+                producer.publish_bytes(0, &number.to_le_bytes()).unwrap();
+            }
+            drop(producer);
+            let mut read = Vec::new();
+            let ended = loop {
+                match consumer.recv_timeout(Duration::from_secs(1)) {
+                    Ok(Some(frame)) => {
+                        read.push(u32::from_le_bytes(frame.payload().try_into().unwrap()));
+                    }
+                    Ok(None) => panic!("silence after {read:?}, {} lost", consumer.lost()),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(ended, PollError::Closed);
+            assert_eq!((read, consumer.lost()), (vec![2996, 2997, 2998, 2999], 2996));
+        }
     }
 }
