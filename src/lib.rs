@@ -76,6 +76,8 @@ mod group;
 #[cfg(not(loom))]
 pub mod host;
 #[cfg(not(loom))]
+pub mod metrics;
+#[cfg(not(loom))]
 mod observer;
 #[cfg(not(loom))]
 mod park;
@@ -124,7 +126,10 @@ pub use schema::Schema;
 pub use zerocopy;
 
 #[cfg(not(loom))]
-pub use bus::{Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
+pub use bus::{
+    Bus, BusInfo, BusOptions, BusStat, ConsumerStat, CursorStat, LaneStat, LatencyBucket,
+    LatencyStat, OrderStat,
+};
 #[cfg(not(loom))]
 pub use consumer::{Consumer, ConsumerOptions, Iter};
 #[cfg(all(feature = "async", not(loom)))]

@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::lane::Gates;
 use crate::layout::geometry::{Geometry, Region};
 use crate::layout::header::{FEATURES_KNOWN, Header};
+use crate::layout::latency;
 use crate::layout::state::SeatState;
 use crate::layout::words::{ControlWords, CursorWords, LANE_WORDS_BYTES, LaneWords, SeatWords};
 use crate::order::{Laps, OrderWords};
@@ -422,6 +423,8 @@ pub(crate) struct Row {
     pub(crate) positions: SharedArray,
     /// Frames lost, lane by lane.
     pub(crate) losses: SharedArray,
+    /// How long frames took (`layout::latency`), where those have timestamps.
+    pub(crate) latencies: Option<SharedArray>,
     /// The tenancy of the seat that it is for; 0 where rows stay and tenants change.
     epoch: u64,
 }
@@ -436,10 +439,15 @@ impl Row {
     ) -> Option<Self> {
         let lanes = geometry.shape.lanes.into();
         let positions = offset + crate::layout::words::CURSOR_WORDS_BYTES;
+        let latencies = match geometry.latencies_offset() {
+            Some(start) => Some(SharedArray::at(mapping, offset + start, latency::WORDS)?),
+            None => None,
+        };
         Some(Self {
             words: Shared::at(mapping, offset)?,
             positions: SharedArray::at(mapping, positions, lanes)?,
             losses: SharedArray::at(mapping, offset + geometry.losses_offset(), lanes)?,
+            latencies,
             epoch,
         })
     }

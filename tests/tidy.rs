@@ -58,6 +58,7 @@ const FLOORS: &[&[&str]] = &[
     &["request"],
     &["observer"],
     &["group"],
+    &["metrics"],
     &["future"],
     &["fuzzing"],
     &["lib"],

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::latency::LatencyStat;
 use crate::layout::header::{Header, LAYOUT_VERSION};
 use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 use crate::participant::Participant;
@@ -129,6 +130,12 @@ pub struct LaneStat {
     pub position: u64,
     /// Frames ever published on it.
     pub published: u64,
+    /// Payload bytes of them.
+    pub bytes: u64,
+    /// Commits of more than one frame: batches and transactions.
+    pub batches: u64,
+    /// Frames in those.
+    pub batched: u64,
     /// Publishes refused because it was full.
     pub rejected: u64,
     /// Publishes that had to wait.
@@ -157,6 +164,8 @@ pub struct ConsumerStat {
     pub lost: u64,
     /// Its place in the total order, on an `ordered` bus.
     pub order_position: Option<u64>,
+    /// How long frames were under way to it. `None` on a bus without timestamps, and for a group.
+    pub latency: Option<LatencyStat>,
     /// Its cursors.
     pub lanes: Vec<CursorStat>,
 }

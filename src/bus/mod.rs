@@ -2,12 +2,13 @@
 //!
 //! * `create`: the options of a new bus and its making.
 //! * `info`: what a bus is and how it stands, as values for tools.
-//! * `stat`: the snapshot that fills them. * `kick`: telling participants to leave.
+//! * `stat`, `latency`: the snapshot that fills them. * `kick`: telling participants to leave.
 //! * `look`: what has to be fetched of a brokered bus to take a snapshot.
 
 pub(crate) mod create;
 pub(crate) mod info;
 mod kick;
+mod latency;
 mod look;
 pub(crate) mod stat;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use create::BusOptions;
 pub use info::{BusInfo, BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
+pub use latency::{LatencyBucket, LatencyStat};
 
 use crate::broker::client::Connection;
 use crate::broker::memory;

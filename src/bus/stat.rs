@@ -4,6 +4,7 @@
 //! them promise to belong together.
 
 use super::info::{BusStat, ConsumerStat, CursorStat, LaneStat, OrderStat};
+use super::latency::LatencyStat;
 use crate::lane::{Gates, bits, is_before};
 use crate::layout::header::Header;
 use crate::participant::Role;
@@ -49,6 +50,9 @@ fn lane_stat(
         lane,
         position,
         published: position.wrapping_sub(header.origin),
+        bytes: bytes(position.wrapping_sub(header.origin), regions, load(&words.unused_bytes)),
+        batches: load(&words.batches),
+        batched: load(&words.batched_frames),
         rejected: load(&words.rejected),
         blocked_count: load(&words.blocked_count),
         blocked_ns: load(&words.blocked_ns),
@@ -56,6 +60,13 @@ fn lane_stat(
         held_by,
         producer: seat::occupant(segment, regions, Role::Producer, lane),
     })
+}
+
+/// Payload bytes of `published` frames that left so many unused.
+fn bytes(published: u64, regions: &Regions, unused: u64) -> u64 {
+    let room = published.saturating_mul(regions.geometry.shape.payload_bytes.into());
+    // The two were loaded one after the other, and a hostile peer may say anything.
+    room.saturating_sub(unused)
 }
 
 /// The consumers that leave no room in a lane for `wanted` more frames.
@@ -93,17 +104,21 @@ fn consumer_stat(
         })
         .collect();
     let ordered = regions.geometry.order_capacity > 0;
+    let participant = seat::occupant(segment, regions, Role::Consumer, consumer)?;
+    // The members of a group poll, not the group.
+    let latencies = row.latencies.as_ref().filter(|_| !participant.group);
     Some(ConsumerStat {
-        participant: seat::occupant(segment, regions, Role::Consumer, consumer)?,
         read: load(&row.words.read),
         lag: cursors.iter().fold(0, |sum, cursor| cursor.lag.saturating_add(sum)),
         lost: load(&row.words.lost),
         order_position: ordered.then(|| load(&row.words.order_cursor)),
+        latency: latencies.map(LatencyStat::of),
         lanes: cursors,
+        participant,
     })
 }
 
-fn load(word: &AtomicU64) -> u64 {
+pub(super) fn load(word: &AtomicU64) -> u64 {
     // ORDERING: relaxed; statistics, see the top of this file.
     word.load(Ordering::Relaxed)
 }

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::latency::Latencies;
 use super::options::ConsumerOptions;
 use super::ordered::Ordered;
 use super::pace::Pace;
@@ -48,6 +49,8 @@ pub(super) struct Engine {
     scan: Scan,
     pub(super) ordered: Option<Ordered>,
     pace: Pace,
+    /// Where it books how long frames took, on a bus whose frames have timestamps.
+    latencies: Option<Latencies>,
     pub(super) buffer: Buffer,
     health: Health,
     pub(super) lossless: bool,
@@ -108,6 +111,7 @@ impl Engine {
             lanes: Vec::with_capacity(lanes.len()),
             ordered: None,
             pace: Pace::default(),
+            latencies: row.latencies.clone().map(Latencies::start),
             buffer: Buffer::new(if in_place { 0 } else { buffered }),
             lossless,
             health: lanes.iter().fold(regions.health().clone(), |all, lane| all.and(&lane.data)),
@@ -266,11 +270,26 @@ impl Engine {
         self.met |= found;
         if found {
             self.pace.found(self.run.left());
+            self.book_latency();
             return Ok(true);
+        }
+        if let Some(latencies) = &mut self.latencies {
+            latencies.missed();
         }
         let nothing = self.nothing();
         self.expect();
         nothing
+    }
+
+    /// Books how long the first frame of a run took that was found just now.
+    #[inline]
+    fn book_latency(&mut self) {
+        if let Some(latencies) = &mut self.latencies {
+            let mut run = self.run;
+            // SAFETY: a run that was found is not over; else as in `frame`.
+            let first = unsafe { run.next(self.shape) };
+            latencies.found(first.time_ns());
+        }
     }
 
     /// Visits lanes that have something new in turn, starting after the one visited last.

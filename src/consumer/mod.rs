@@ -6,6 +6,7 @@
 
 mod engine;
 mod evicted;
+mod latency;
 mod options;
 mod ordered;
 mod pace;

@@ -13,7 +13,7 @@ use std::ops::Deref;
 use super::{Gates, bits, earlier, is_before, later};
 use crate::crash::crash_point;
 use crate::layout::words::LaneWords;
-use crate::sync::{Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, fence};
 
 /// How much of the ring the producer may take as credit at once: a quarter, so that a consumer that
 /// joins at `oldest` finds at least three quarters of the ring intact.
@@ -207,6 +207,24 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // that saw any of the words stored from here on sees this `reserve` as well.
         fence(Ordering::Release);
         crash_point!(OverwriteAnnounced);
+    }
+
+    /// Counts a commit of `count` frames that left so many bytes of their payloads unused. To be called
+    /// just before they are made visible, so that the stores, if there are any, find the line of `head`
+    /// under way already. A frame by itself that is full takes none.
+    #[inline]
+    pub(crate) fn count(&mut self, count: u64, unused: u64) {
+        // ORDERING: relaxed for all of them; statistics with one writer.
+        let add = |word: &AtomicU64, amount: u64| {
+            word.store(word.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        };
+        if unused != 0 {
+            add(&self.words.unused_bytes, unused);
+        }
+        if count > 1 {
+            add(&self.words.batches, 1);
+            add(&self.words.batched_frames, count);
+        }
     }
 
     /// Makes the next `count` frames visible, all at once.

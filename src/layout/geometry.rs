@@ -6,7 +6,7 @@
 
 use super::frame::FrameShape;
 use super::words::{CONTROL_WORDS_BYTES, CURSOR_WORDS_BYTES, LANE_WORDS_BYTES, SEAT_WORDS_BYTES};
-use super::{PAGE_BYTES, entry, header};
+use super::{PAGE_BYTES, entry, header, latency};
 use crate::error::Error;
 use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 
@@ -42,6 +42,13 @@ pub(crate) struct Shape {
     pub(crate) lanes: u32,
     pub(crate) consumers: u32,
     pub(crate) schema_bytes: u32,
+}
+
+impl Shape {
+    /// Whether consumers keep how long frames were under way: where frames say when they set out.
+    const fn keeps_latencies(self) -> bool {
+        matches!(self.frames, FrameLayout::Event) && !matches!(self.timestamps, Timestamps::Off)
+    }
 }
 
 /// A part of the segment: where it starts and how long it is, in bytes.
@@ -150,11 +157,21 @@ impl Geometry {
     pub(crate) const fn losses_offset(&self) -> u64 {
         CURSOR_WORDS_BYTES + cursor_array_bytes(self.shape.lanes)
     }
+
+    /// Bytes from the start of a row to its latencies; `None` where none are kept.
+    pub(crate) const fn latencies_offset(&self) -> Option<u64> {
+        if self.shape.keeps_latencies() { Some(cursors_bytes(self.shape.lanes)) } else { None }
+    }
 }
 
 /// Bytes of one array of a word per lane, in whole lines.
 const fn cursor_array_bytes(lanes: u32) -> u64 {
     (lanes as u64 * WORD_BYTES).next_multiple_of(64)
+}
+
+/// Bytes of a row's cursors and losses.
+const fn cursors_bytes(lanes: u32) -> u64 {
+    CURSOR_WORDS_BYTES + 2 * cursor_array_bytes(lanes)
 }
 
 fn bad(what: &'static str, value: u64, allowed: &str) -> Error {
@@ -209,8 +226,8 @@ fn layout(shape: Shape) -> Option<Geometry> {
     } else {
         0
     };
-    let row_bytes =
-        (CURSOR_WORDS_BYTES + 2 * cursor_array_bytes(shape.lanes)).next_multiple_of(128);
+    let latencies_bytes = if shape.keeps_latencies() { latency::BYTES } else { 0 };
+    let row_bytes = (cursors_bytes(shape.lanes) + latencies_bytes).next_multiple_of(128);
     let tickets_offset = shape.capacity.checked_mul(stride_bytes.into())?.next_multiple_of(64);
     let tickets_bytes = if ordered { shape.capacity.checked_mul(WORD_BYTES)? } else { 0 };
     let lane_bytes =

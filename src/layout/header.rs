@@ -3,7 +3,7 @@
 //! ```text
 //! offset size
 //!      0    8  magic "BUSWAY\0\0"
-//!      8    4  layout_version = 1
+//!      8    4  layout_version = 2
 //!     12    4  fixed_bytes = 512
 //!     16    8  features_incompat   a reader that knows not all of these bits must not attach;
 //!                                  1 brokered: the regions after control are in memory of their own
@@ -33,7 +33,7 @@
 //!    144    8  instance            random: tells two buses of one name apart
 //!    152   64  name                NUL-padded
 //!    216   96  regions             offset and bytes of header, control, cursors, heads, order, data
-//!    312    8  row_bytes           from one consumer's cursors to the next
+//!    312    8  row_bytes           from one consumer's row to the next: cursors, losses, latencies
 //!    320    8  lane_bytes          from one lane's data to the next
 //!    328    8  tickets_offset      of the tickets in a lane's data
 //!    336    8  evict_lag           frames behind at which a consumer is evicted; 0 never
@@ -53,7 +53,7 @@ use crate::options::{FrameLayout, OnFull, Timestamps, Topology};
 /// What every segment starts with.
 pub(crate) const MAGIC: [u8; 8] = *b"BUSWAY\0\0";
 /// The layout that this build writes and reads.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 /// Bytes of the fixed part.
 pub(crate) const FIXED_BYTES: u64 = 512;
 /// `features_incompat`: what follows the control region is not in this file.

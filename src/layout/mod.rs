@@ -24,6 +24,7 @@ pub(crate) mod frame;
 pub(crate) mod geometry;
 pub(crate) mod group;
 pub(crate) mod header;
+pub(crate) mod latency;
 pub(crate) mod share;
 pub(crate) mod state;
 pub(crate) mod table;

@@ -12,7 +12,10 @@ use crate::sync::{AtomicU32, AtomicU64, Ordering};
 ///   8  reserve         positions below this may be being written
 ///  16  ticket          last ticket taken for this lane (`ordered` only)
 ///  24  ticket_at       the position that it was taken for
-///  32  (reserved)
+///  32  unused_bytes    payload bytes that its frames had room for and did not use
+///  40  batches         commits of more than one frame
+///  48  batched_frames  frames in them
+///  56  (reserved)
 ///  64  rejected        publishes refused because the lane was full       line 1
 ///  72  blocked_count   publishes that had to wait
 ///  80  blocked_ns      time spent waiting
@@ -30,7 +33,10 @@ pub(crate) struct LaneWords {
     pub(crate) reserve: AtomicU64,
     pub(crate) ticket: AtomicU64,
     pub(crate) ticket_at: AtomicU64,
-    pub(crate) _line0: [AtomicU64; 4],
+    pub(crate) unused_bytes: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    pub(crate) batched_frames: AtomicU64,
+    pub(crate) _line0: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) blocked_count: AtomicU64,
     pub(crate) blocked_ns: AtomicU64,
@@ -119,7 +125,8 @@ impl SeatWords {
     }
 }
 
-/// The first line of a consumer's row of cursors; two arrays of `lanes` words follow it.
+/// The first line of a consumer's row of cursors; two arrays of `lanes` words follow it, and its
+/// latencies (`layout::latency`) where frames have timestamps.
 ///
 /// ```text
 ///   0  order_cursor   tickets below this are read (`ordered` only)
@@ -128,6 +135,7 @@ impl SeatWords {
 ///  24  (reserved)
 ///  64  cursor[lanes]  positions below this are read, lane by lane
 ///      lost[lanes]    frames lost, lane by lane; starts on a line of its own
+///      latencies      on lines of their own
 /// ```
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -156,6 +164,9 @@ const _: () = {
     assert!(offset_of!(LaneWords, reserve) == 8);
     assert!(offset_of!(LaneWords, ticket) == 16);
     assert!(offset_of!(LaneWords, ticket_at) == 24);
+    assert!(offset_of!(LaneWords, unused_bytes) == 32);
+    assert!(offset_of!(LaneWords, batches) == 40);
+    assert!(offset_of!(LaneWords, batched_frames) == 48);
     assert!(offset_of!(LaneWords, rejected) == 64);
     assert!(offset_of!(LaneWords, blocked_count) == 72);
     assert!(offset_of!(LaneWords, blocked_ns) == 80);

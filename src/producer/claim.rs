@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+
 use super::engine::{Engine, Room};
 use super::publish::Pass;
 use crate::error::PublishError;
@@ -32,14 +34,14 @@ impl<'a> Claim<'a> {
         if engine.is_short_way(1) {
             // SAFETY: the way was looked at just now; the claim borrows the engine, asks nothing of it, and
             // ends with the commit.
-            let mut slot = Slot(unsafe { engine.short_slot() });
+            let mut slot = Slot::of(unsafe { engine.short_slot() }, None);
             // There are no timestamps on it.
             slot.reset(0);
             return Ok(Self { engine, slot, room, pass: Pass::Short });
         }
         // SAFETY: the claim borrows the engine, asks nothing of it, and ends with the commit.
         let (slot, pass) = unsafe { engine.claim_another_way(room)? };
-        let mut slot = Slot(slot);
+        let mut slot = Slot::of(slot, None);
         slot.reset(engine.claim_time_ns());
         Ok(Self { engine, slot, room, pass })
     }
@@ -88,10 +90,12 @@ impl<'a> Claim<'a> {
     #[allow(clippy::inline_always)] // as `new`
     #[inline(always)]
     pub fn commit(self) -> Result<u64, PublishError> {
-        if self.pass == Pass::Short {
-            return Ok(self.engine.commit_the_short_way());
+        let Self { engine, mut slot, room, pass } = self;
+        let unused = slot.unused();
+        if pass == Pass::Short {
+            return Ok(engine.commit_the_short_way(unused));
         }
-        self.engine.commit_another_way(self.pass, self.room)
+        engine.commit_another_way(pass, unused, room)
     }
 }
 
@@ -123,6 +127,8 @@ impl<'a> Claim<'a> {
 pub struct Batch<'a> {
     engine: &'a mut Engine,
     frames: u32,
+    /// Bytes of their payloads that are not used, as far as was said.
+    unused: Cell<u64>,
     room: Room,
 }
 
@@ -134,7 +140,7 @@ impl<'a> Batch<'a> {
         room: Room,
     ) -> Result<Self, PublishError> {
         engine.reserve(frames.into(), room)?;
-        let mut batch = Self { engine, frames, room };
+        let mut batch = Self { engine, frames, unused: Cell::new(0), room };
         let time_ns = batch.engine.claim_time_ns();
         for index in 0..frames {
             if let Some(mut slot) = batch.slot(index) {
@@ -164,7 +170,8 @@ impl<'a> Batch<'a> {
         }
         // SAFETY: as many frames are reserved; the slot borrows this batch, which asks nothing else of
         // the engine meanwhile.
-        unsafe { self.engine.slot(index.into()) }.map(Slot)
+        let slot = unsafe { self.engine.slot(index.into()) };
+        slot.map(|slot| Slot::of(slot, Some(&self.unused)))
     }
 
     /// Publishes the frames, all at once; returns the position of the first.
@@ -174,23 +181,35 @@ impl<'a> Batch<'a> {
     /// [`PublishError::Contested`].
     #[inline]
     pub fn commit(self) -> Result<u64, PublishError> {
-        self.engine.commit(self.frames.into(), self.room)
+        self.engine.commit(self.frames.into(), self.unused.get(), self.room)
     }
 }
 
 /// One frame of a [`Batch`].
 #[derive(Debug)]
-pub struct Slot<'a>(SlotMut<'a>);
+pub struct Slot<'a> {
+    slot: SlotMut<'a>,
+    /// Where those whose frames are published together count the bytes that they do not use.
+    unused: Option<&'a Cell<u64>>,
+}
 
 impl<'a> Slot<'a> {
-    pub(super) fn of(slot: SlotMut<'a>) -> Self {
-        Self(slot)
+    #[inline]
+    pub(super) fn of(slot: SlotMut<'a>, unused: Option<&'a Cell<u64>>) -> Self {
+        Self { slot, unused }
+    }
+
+    /// How much of the payload is not used.
+    #[inline]
+    fn unused(&mut self) -> u64 {
+        let max = self.slot.payload_bytes() as u64;
+        self.slot.header_mut().map_or(0, |header| max.saturating_sub(header.len.into()))
     }
 
     /// The payload, all of it; stale content.
     #[inline]
     pub fn payload_mut(&mut self) -> &mut [u8] {
-        self.0.reborrow().payload_mut()
+        self.slot.reborrow().payload_mut()
     }
 
     /// The payload as a value of type `T`, whose size and kind the frame takes; stale content.
@@ -199,7 +218,7 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`] or [`PublishError::WrongLength`] when `T` does not fit.
     #[inline]
     pub fn value_mut<T: Frame>(&mut self) -> Result<&mut T, PublishError> {
-        let (len, max) = (size_of::<T>(), self.0.payload_bytes());
+        let (len, max) = (size_of::<T>(), self.slot.payload_bytes());
         self.set_len(len)?;
         self.set_kind(T::KIND);
         let bytes = self.payload_mut().get_mut(..len);
@@ -214,12 +233,20 @@ impl<'a> Slot<'a> {
     /// [`PublishError::TooLarge`], or [`PublishError::WrongLength`] on a bus of bare frames.
     #[inline]
     pub fn set_len(&mut self, len: usize) -> Result<(), PublishError> {
-        let max = self.0.payload_bytes();
+        let max = self.slot.payload_bytes();
         if len > max {
             return Err(PublishError::TooLarge { len, max });
         }
-        match self.0.header_mut() {
-            Some(header) => header.len = u32::try_from(len).unwrap_or(u32::MAX),
+        match self.slot.header_mut() {
+            Some(header) => {
+                let before = header.len;
+                header.len = u32::try_from(len).unwrap_or(u32::MAX);
+                if let Some(unused) = self.unused {
+                    // Both lengths are at most a payload's, and the sum is that over all frames.
+                    let grown = u64::from(before).wrapping_sub(header.len.into());
+                    unused.set(unused.get().wrapping_add(grown));
+                }
+            }
             None if len != max => return Err(PublishError::WrongLength { len, want: max }),
             None => {}
         }
@@ -229,7 +256,7 @@ impl<'a> Slot<'a> {
     /// The event type. Bare frames have none, and ignore it.
     #[inline]
     pub fn set_kind(&mut self, kind: u16) {
-        if let Some(header) = self.0.header_mut() {
+        if let Some(header) = self.slot.header_mut() {
             header.kind = kind;
         }
     }
@@ -237,7 +264,7 @@ impl<'a> Slot<'a> {
     /// The user's flags. Bare frames have none, and ignore them.
     #[inline]
     pub fn set_flags(&mut self, flags: u16) {
-        if let Some(header) = self.0.header_mut() {
+        if let Some(header) = self.slot.header_mut() {
             header.flags = flags;
         }
     }
@@ -245,8 +272,8 @@ impl<'a> Slot<'a> {
     /// A fresh header over the stale one.
     #[inline]
     pub(super) fn reset(&mut self, time_ns: u64) {
-        let len = u32::try_from(self.0.payload_bytes()).unwrap_or(u32::MAX);
-        if let Some(header) = self.0.header_mut() {
+        let len = u32::try_from(self.slot.payload_bytes()).unwrap_or(u32::MAX);
+        if let Some(header) = self.slot.header_mut() {
             *header = FrameHeader { time_ns, len, kind: 0, flags: 0 };
         }
     }

@@ -302,13 +302,19 @@ impl Engine {
         }
     }
 
-    /// Publishes the `count` frames that were reserved and written. On failure nothing is visible.
+    /// Publishes the `count` frames that were reserved and written, with so many bytes unused. On failure
+    /// nothing is visible.
     #[allow(clippy::inline_always)] // for one frame, much of it falls away
     #[inline(always)]
-    pub(super) fn commit(&mut self, count: u64, room: Room) -> Result<u64, PublishError> {
+    pub(super) fn commit(
+        &mut self,
+        count: u64,
+        unused: u64,
+        room: Room,
+    ) -> Result<u64, PublishError> {
         if self.is_short_way(count) {
             let first = self.lane.head();
-            self.publish_the_short_way(count);
+            self.publish_the_short_way(count, unused);
             return Ok(first);
         }
         self.check_process()?;
@@ -322,6 +328,7 @@ impl Engine {
         if self.order.is_some() {
             self.commit_in_order(first, count, room)?;
         }
+        self.lane.count(count, unused);
         self.lane.publish(count);
         self.wake();
         Ok(first)

@@ -76,8 +76,14 @@ impl Engine {
         let position = self.lane.head();
         // SAFETY: there is credit for the position; the length by this function's contract.
         unsafe { self.put(position, kind, 0, bytes) };
-        self.publish_the_short_way(1);
+        self.publish_the_short_way(1, self.unused(bytes.len()));
         Ok(position)
+    }
+
+    /// How much of a payload's room is left when so many bytes of it are used.
+    #[inline]
+    pub(super) fn unused(&self, used: usize) -> u64 {
+        self.data.slots.shape().payload_bytes().saturating_sub(used) as u64
     }
 
     /// Whether the next `count` frames may be written and published with no more questions.
@@ -97,16 +103,18 @@ impl Engine {
 
     /// Makes a frame visible that was written on the strength of `Pass::Ordered`; its position.
     #[inline]
-    fn publish_the_ordered_way(&mut self, room: Room) -> Result<u64, PublishError> {
+    fn publish_the_ordered_way(&mut self, unused: u64, room: Room) -> Result<u64, PublishError> {
         let position = self.lane.head();
         self.enter(position, room)?;
-        self.publish_the_short_way(1);
+        self.publish_the_short_way(1, unused);
         Ok(position)
     }
 
-    /// Makes frames visible that were written on the strength of `is_short_way`.
+    /// Makes frames visible that were written on the strength of `is_short_way`, with so many bytes
+    /// unused.
     #[inline]
-    pub(super) fn publish_the_short_way(&mut self, count: u64) {
+    pub(super) fn publish_the_short_way(&mut self, count: u64, unused: u64) {
+        self.lane.count(count, unused);
         self.lane.publish(count);
         // The light barrier, of which the way says that it needs no fence.
         barrier::compiler();
@@ -137,13 +145,13 @@ impl Engine {
             if self.order.is_some() {
                 self.enter(position, room)?;
             }
-            self.publish_the_short_way(1);
+            self.publish_the_short_way(1, self.unused(bytes.len()));
             return Ok(position);
         }
         self.reserve(1, room)?;
         // SAFETY: one frame is reserved; the length by this function's contract.
         unsafe { self.write(0, kind, bytes) };
-        self.commit(1, room)
+        self.commit(1, self.unused(bytes.len()), room)
     }
 
     /// Publishes frames together.
@@ -159,20 +167,23 @@ impl Engine {
     ) -> Result<u64, PublishError> {
         let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
         self.reserve(count, room)?;
+        let mut unused = 0_u64;
         if self.is_short_way(count) {
             let first = self.lane.head();
             for (step, bytes) in (0..count).zip(frames) {
                 // SAFETY: there is credit for `count` positions; the length by this function's contract.
                 unsafe { self.put(first.wrapping_add(step), kind, 0, bytes) };
+                unused = unused.wrapping_add(self.unused(bytes.len()));
             }
-            self.publish_the_short_way(count);
+            self.publish_the_short_way(count, unused);
             return Ok(first);
         }
         for (index, bytes) in (0..count).zip(frames) {
             // SAFETY: `count` frames are reserved; the length by this function's contract.
             unsafe { self.write(index, kind, bytes) };
+            unused = unused.wrapping_add(self.unused(bytes.len()));
         }
-        self.commit(count, room)
+        self.commit(count, unused, room)
     }
 
     /// Writes a frame into its slot, on a lossless lane.
@@ -224,9 +235,9 @@ impl Engine {
 
     /// Publishes a frame that was claimed for the short way, and written; its position.
     #[inline]
-    pub(super) fn commit_the_short_way(&mut self) -> u64 {
+    pub(super) fn commit_the_short_way(&mut self, unused: u64) -> u64 {
         let position = self.lane.head();
-        self.publish_the_short_way(1);
+        self.publish_the_short_way(1, unused);
         position
     }
 
@@ -235,12 +246,13 @@ impl Engine {
     pub(super) fn commit_another_way(
         &mut self,
         pass: Pass,
+        unused: u64,
         room: Room,
     ) -> Result<u64, PublishError> {
         match pass {
-            Pass::Short => Ok(self.commit_the_short_way()),
-            Pass::Ordered => self.publish_the_ordered_way(room),
-            Pass::Long => self.commit(1, room),
+            Pass::Short => Ok(self.commit_the_short_way(unused)),
+            Pass::Ordered => self.publish_the_ordered_way(unused, room),
+            Pass::Long => self.commit(1, unused, room),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
+
 use super::claim::Slot;
 use super::engine::{Engine, Room};
 use crate::error::PublishError;
@@ -41,12 +43,14 @@ use crate::frame::Frame;
 pub struct Transaction<'a> {
     engine: &'a mut Engine,
     frames: u64,
+    /// Bytes of their payloads that are not used.
+    unused: Cell<u64>,
     room: Room,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(engine: &'a mut Engine, room: Room) -> Self {
-        Self { engine, frames: 0, room }
+        Self { engine, frames: 0, unused: Cell::new(0), room }
     }
 
     /// Adds a frame of bytes. `kind` is kept by event frames only.
@@ -95,7 +99,8 @@ impl<'a> Transaction<'a> {
         }
         // SAFETY: as many frames are reserved; the slot borrows this transaction, which asks nothing else
         // of the engine meanwhile.
-        unsafe { self.engine.slot(index) }.map(Slot::of).ok_or(none)
+        let slot = unsafe { self.engine.slot(index) }.ok_or(none)?;
+        Ok(Slot::of(slot, Some(&self.unused)))
     }
 
     /// How many frames it has.
@@ -120,7 +125,7 @@ impl<'a> Transaction<'a> {
         if self.is_empty() {
             return Ok(self.engine.position());
         }
-        self.engine.commit(self.frames, self.room)
+        self.engine.commit(self.frames, self.unused.get(), self.room)
     }
 
     /// Forgets the frames. The same as dropping.

@@ -22,6 +22,8 @@ const MASKED: [(&str, &str); 9] = [
 ];
 /// The same when frames are stamped.
 const STAMP: (&str, &str) = ("frame", "time_ns");
+/// What is left of a row is more than that where it has latencies, and padding else.
+const LATENCIES_MIN: usize = 128;
 /// Bytes in a line of hex.
 const LINE: usize = 16;
 
@@ -132,7 +134,13 @@ impl Dump<'_> {
             self.title(&format!("cursors of consumer {consumer}"), arrays);
             self.raw(arrays..arrays + array);
             self.title(&format!("losses of consumer {consumer}"), arrays + array);
-            self.raw(arrays + array..base + row);
+            self.raw(arrays + array..arrays + 2 * array);
+            let latencies = arrays + 2 * array..base + row;
+            if latencies.len() > LATENCIES_MIN {
+                self.title(&format!("latencies of consumer {consumer}"), latencies.start);
+                let shown = if is_zero(&self.bytes[latencies]) { "(zero)" } else { ".." };
+                let _ = writeln!(self.text, "  {shown}");
+            }
         }
         self.padding("cursors");
     }

@@ -167,7 +167,9 @@ fn regions(segment: &Segment<'_>, bus: &Bus, schema_bytes: u64) {
     let (lanes, consumers) = (u64::from(info.lanes), u64::from(info.consumers));
     let frame_header = if info.frames == FrameLayout::Event { 16 } else { 0 };
     let stride = align(frame_header + u64::from(info.payload_bytes), info.align_bytes.into());
-    let row = align(64 + 2 * align(lanes * 8, 64), 128);
+    let is_stamped = frame_header > 0 && info.timestamps != Timestamps::Off;
+    let latencies = if is_stamped { 64 + 592 * 8 } else { 0 };
+    let row = align(64 + 2 * align(lanes * 8, 64) + latencies, 128);
     let tickets_offset = align(info.capacity_frames * stride, 64);
     let ordered = info.topology == Topology::Ordered;
     let tickets = if ordered { info.capacity_frames * 8 } else { 0 };
@@ -257,6 +259,10 @@ fn lanes(segment: &Segment<'_>, bus: &Bus) {
         assert!(reserve <= bus.info().capacity_frames, "reserve runs {reserve} ahead");
         assert_eq!(segment.lane(lane, "rejected"), stat.rejected);
         assert_eq!(stat.rejected, u64::from(lane == 3));
+        let room = stat.published * u64::from(bus.info().payload_bytes);
+        assert_eq!(segment.lane(lane, "unused_bytes"), room - stat.bytes, "lane {lane}");
+        assert_eq!(segment.lane(lane, "batches"), stat.batches);
+        assert_eq!(segment.lane(lane, "batched_frames"), stat.batched);
     }
     assert_eq!(segment.lane(7, "ticket_at"), bus.info().origin - 1, "nothing published there");
 }
@@ -273,6 +279,20 @@ fn cursors(segment: &Segment<'_>, bus: &Bus) {
     for (lane, cursor) in (0..).zip(&consumer.lanes) {
         assert_eq!(segment.word(base + 64 + lane * 8), cursor.position, "lane {lane}");
         assert_eq!(segment.word(losses + lane * 8), cursor.lost, "lane {lane}");
+    }
+    let latencies = losses + align(u64::from(bus.info().lanes) * 8, 64);
+    let latency = consumer.latency.as_ref().unwrap();
+    assert_eq!(segment.word(latencies), latency.sum_ns);
+    assert_eq!(segment.word(latencies + 8), latency.max_ns);
+    assert!(!latency.buckets.is_empty(), "it has read some");
+    for bucket in &latency.buckets {
+        let of = |value: u64| match (64 - value.leading_zeros()).saturating_sub(5) {
+            _ if value < 16 => value,
+            s => 16 * u64::from(s) + (value >> s),
+        };
+        assert_eq!(of(bucket.low_ns), of(bucket.high_ns));
+        let count = segment.word(latencies + 64 + of(bucket.low_ns) * 8);
+        assert_eq!(count, bucket.count, "{bucket:?}");
     }
     assert_ne!(consumer.lanes[65].position, bus.info().origin, "it has read some of them");
     assert_eq!(consumer.lanes[0].lost, 5, "it asked for tickets before the first");

@@ -10,6 +10,7 @@
 
 mod batches;
 mod closing;
+mod counters;
 mod crash;
 mod evict;
 mod fairness;

@@ -77,7 +77,7 @@ fn segment_of_another_layout_version_is_incompatible() {
     let (bus, bytes) = whole();
     let file = SegmentFile::new();
     let mut other = bytes.clone();
-    other[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    other[8..12].copy_from_slice(&3_u32.to_le_bytes());
     fs::write(&file.path, other).unwrap();
     assert_eq!(refused(&file.name), "incompatible");
     // Under another name even an intact copy is not the bus it says it is.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use busway::{BusInfo, BusOptions, BusStat, FrameLayout, OnFull, Role, Timestamps, Topology};
 use serde::{Deserialize, Serialize};
 
-use super::{AllowText, ErrorBody, FileMode, GroupName, Participant};
+use super::{AllowText, ErrorBody, FileMode, GroupName, Latency, Participant};
 
 /// A bus: its geometry and policies, which never change, and a few live counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +123,12 @@ pub struct Lane {
     pub position: u64,
     /// Frames ever published on it.
     pub published_frames: u64,
+    /// Payload bytes of them.
+    pub published_bytes: u64,
+    /// Commits of more than one frame: batches and transactions.
+    pub batches: u64,
+    /// Frames in those.
+    pub batched_frames: u64,
     /// Publishes refused because it was full.
     pub rejected_frames: u64,
     /// How often its producer had to wait for room.
@@ -142,10 +148,14 @@ pub struct Lane {
 pub struct Consumer {
     /// Who it is.
     pub participant: Participant,
+    /// Frames that it has read since it attached.
+    pub read_frames: u64,
     /// Frames that it has still to read, over all lanes.
     pub lag_frames: u64,
     /// Frames that it was lapped by, over all lanes.
     pub lost_frames: u64,
+    /// How long frames were under way to it; `null` without timestamps, and for a group.
+    pub latency: Option<Latency>,
     /// Its next position in the order ring; `null` unless `ordered`.
     pub order_position: Option<u64>,
     /// Its cursor on each lane.
@@ -439,6 +449,9 @@ impl Lane {
             lane: lane.lane,
             position: lane.position,
             published_frames: lane.published,
+            published_bytes: lane.bytes,
+            batches: lane.batches,
+            batched_frames: lane.batched,
             rejected_frames: lane.rejected,
             blocked_count: lane.blocked_count,
             blocked_ns: lane.blocked_ns,
@@ -459,8 +472,10 @@ impl Consumer {
         };
         Self {
             participant: Participant::of_consumer(bus, consumer, holds_up),
+            read_frames: consumer.read,
             lag_frames: consumer.lag,
             lost_frames: consumer.lost,
+            latency: consumer.latency.as_ref().map(Latency::of),
             order_position: consumer.order_position,
             lanes: consumer.lanes.iter().map(cursor).collect(),
         }

@@ -20,6 +20,7 @@
 mod bus;
 mod error;
 pub mod hex;
+mod latency;
 mod participant;
 mod process;
 mod schedule;
@@ -29,6 +30,7 @@ mod text;
 pub use bus::UnreadableBus;
 pub use bus::{Bus, BusDetail, BusList, Consumer, CreateBus, Cursor, Lane, Order, RemovedBus};
 pub use error::{ErrorBody, ErrorDocument};
+pub use latency::{Latency, LatencyBucket, histogram};
 pub use participant::{Participant, ParticipantList, Standing};
 pub use process::ProcessState;
 pub use schedule::{CreateSchedule, Schedule, ScheduleClock, ScheduleList, ScheduleState};
