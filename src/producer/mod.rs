@@ -269,7 +269,7 @@ impl<T: Frame> Producer<T> {
     /// [`publish`](Self::publish) otherwise.
     pub fn publish_batch(&mut self, frames: &[T]) -> Result<u64, PublishError> {
         let frames = frames.iter().map(IntoBytes::as_bytes);
-        // SAFETY: `T` fits a frame of this bus: `attach_typed` checked that.
-        unsafe { self.engine.publish_all(T::KIND, frames, Room::ByPolicy) }
+        // SAFETY: they are `T`s, which fit a frame of this bus: `attach_typed` checked that.
+        unsafe { self.engine.publish_all(T::KIND, size_of::<T>(), frames, Room::ByPolicy) }
     }
 }

@@ -154,26 +154,26 @@ impl Engine {
         self.commit(1, self.unused(bytes.len()), room)
     }
 
-    /// Publishes frames together.
+    /// Publishes frames together, of which each has `len` bytes.
     ///
     /// # Safety
-    /// None of them has more bytes than a payload has.
+    /// They have as many, and that is no more than a payload has.
     #[inline]
     pub(super) unsafe fn publish_all<'a>(
         &mut self,
         kind: u16,
+        len: usize,
         frames: impl ExactSizeIterator<Item = &'a [u8]>,
         room: Room,
     ) -> Result<u64, PublishError> {
         let count = u64::try_from(frames.len()).unwrap_or(u64::MAX);
         self.reserve(count, room)?;
-        let mut unused = 0_u64;
+        let unused = self.unused(len).wrapping_mul(count);
         if self.is_short_way(count) {
             let first = self.lane.head();
             for (step, bytes) in (0..count).zip(frames) {
                 // SAFETY: there is credit for `count` positions; the length by this function's contract.
                 unsafe { self.put(first.wrapping_add(step), kind, 0, bytes) };
-                unused = unused.wrapping_add(self.unused(bytes.len()));
             }
             self.publish_the_short_way(count, unused);
             return Ok(first);
@@ -181,7 +181,6 @@ impl Engine {
         for (index, bytes) in (0..count).zip(frames) {
             // SAFETY: `count` frames are reserved; the length by this function's contract.
             unsafe { self.write(index, kind, bytes) };
-            unused = unused.wrapping_add(self.unused(bytes.len()));
         }
         self.commit(count, unused, room)
     }
