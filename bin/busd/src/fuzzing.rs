@@ -48,7 +48,8 @@ impl Daemon {
         // Nothing is there, and nothing can be made there: a fuzzer leaves no schedules behind.
         let schedules = Schedules::new(StateDir::at(PathBuf::from("/proc/none/state")));
         let (watch, brokered) = (WatchHandle::idle()?, Brokered::default());
-        let context = Context::new(access, watch, brokered, schedules, PathBuf::new(), None);
+        let (path, declared) = (PathBuf::new(), Vec::new());
+        let context = Context::new(access, watch, brokered, schedules, path, None, declared);
         let prefix: Arc<str> = prefix.into();
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,

@@ -30,6 +30,7 @@ mod declared;
 pub mod fuzzing;
 mod lock;
 mod log;
+mod metrics;
 mod run;
 mod runtime_dir;
 mod schedule;

@@ -91,8 +91,9 @@ fn live(args: &Args) -> Result<(), RunError> {
         BrokerService::start(packets, brokered.clone()).map_err(io_error("start the broker"))?;
     let access = Access::new(own_uid(), config.daemon.allow_uids);
     let path = directory.path().to_owned();
-    let context =
-        Context::new(access, watch.handle(), brokered, schedules.clone(), path, config.path);
+    let declared = config.buses.iter().map(|(_, wish)| wish.name.clone()).collect();
+    let (watched, scheduled) = (watch.handle(), schedules.clone());
+    let context = Context::new(access, watched, brokered, scheduled, path, config.path, declared);
     let served = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

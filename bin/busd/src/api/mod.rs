@@ -34,7 +34,7 @@ pub use latency::{Latency, LatencyBucket, histogram};
 pub use participant::{Participant, ParticipantList, Standing};
 pub use process::ProcessState;
 pub use schedule::{CreateSchedule, Schedule, ScheduleClock, ScheduleList, ScheduleState};
-pub use service::{Health, HealthStatus, Version};
+pub use service::{Alive, Health, HealthStatus, Ready, Version};
 pub use text::{AllowText, FileMode, GroupName, Period, TextError, UserName};
 
 /// The version of the HTTP interface: the first part of every path.

@@ -40,6 +40,22 @@ pub struct Health {
     pub watch_age_ms: u64,
 }
 
+/// `GET /healthz`: whether the daemon does its work. Status 200, or 503 when it does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// Whether the watch is keeping up.
+    pub status: HealthStatus,
+}
+
+/// `GET /readyz`: whether what the config file declares is there. Status 200, or 503 when it is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Whether the daemon does its work and nothing is missing.
+    pub ready: bool,
+    /// The declared buses that do not exist any more.
+    pub missing: Vec<String>,
+}
+
 /// Whether the daemon does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

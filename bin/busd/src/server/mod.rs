@@ -4,7 +4,7 @@
 //! serve    accepts connections, bounds them, ends them when the daemon ends
 //! access   who is at the other end, and what they may do
 //! routes   which handler answers what; the limits of a request; 404, 405, timeouts as JSON
-//! buses, schedules, service     the handlers
+//! buses, schedules, service, monitoring     the handlers
 //! work     threads for what may block
 //! extract  bodies, paths and queries, refused as JSON
 //! error    an error answer: status, code, message, hint
@@ -18,6 +18,7 @@ mod access;
 mod buses;
 mod error;
 mod extract;
+mod monitoring;
 mod routes;
 mod schedules;
 mod serve;
@@ -54,6 +55,8 @@ struct Shared {
     schedules: Schedules,
     runtime_dir: PathBuf,
     config_file: Option<PathBuf>,
+    /// The buses that the config file declares.
+    declared: Vec<String>,
     started: Instant,
 }
 
@@ -65,10 +68,18 @@ impl Context {
         schedules: Schedules,
         runtime_dir: PathBuf,
         config_file: Option<PathBuf>,
+        declared: Vec<String>,
     ) -> Self {
-        let started = Instant::now();
-        let shared =
-            Shared { access, watch, brokered, schedules, runtime_dir, config_file, started };
+        let shared = Shared {
+            access,
+            watch,
+            brokered,
+            schedules,
+            runtime_dir,
+            config_file,
+            declared,
+            started: Instant::now(),
+        };
         Self { shared: Arc::new(shared) }
     }
 }

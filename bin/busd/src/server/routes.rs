@@ -14,7 +14,7 @@ use axum::routing::{MethodRouter, delete, get, post};
 
 use super::access::{Peer, guard};
 use super::error::ApiError;
-use super::{Context, buses, schedules, service};
+use super::{Context, buses, monitoring, schedules, service};
 
 /// Largest body that is read. A request is some hundred bytes; a schema of a thousand fields with
 /// documentation is about 200 KiB.
@@ -31,6 +31,9 @@ fn table() -> Vec<Row> {
         ("GET", "/v1/version", get(service::version)),
         ("GET", "/v1/health", get(service::health)),
         ("GET", "/v1/openapi.json", get(service::openapi)),
+        ("GET", "/metrics", get(monitoring::metrics)),
+        ("GET", "/healthz", get(monitoring::alive)),
+        ("GET", "/readyz", get(monitoring::ready)),
         ("GET", "/v1/buses", get(buses::list)),
         ("POST", "/v1/buses", post(buses::create)),
         ("GET", "/v1/buses/{name}", get(buses::inspect)),

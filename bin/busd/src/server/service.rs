@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::work::blocking;
 use crate::api::{API_VERSION, Health, HealthStatus, Version};
 use crate::runtime_dir::own_uid;
+use crate::watch::WatchReport;
 
 /// A watch that has not looked for this long is stuck: it looks several times a second.
 const WATCH_AGE_MAX: Duration = Duration::from_secs(5);
@@ -38,7 +39,7 @@ pub(super) async fn health(State(context): State<Context>) -> Result<Json<Health
         Ok((broker.buses().count(), broker.buses().map(attached).sum::<usize>()))
     })
     .await?;
-    let keeps_up = watch.age < WATCH_AGE_MAX;
+    let keeps_up = keeps_up(watch);
     Ok(Json(Health {
         status: if keeps_up { HealthStatus::Ok } else { HealthStatus::Degraded },
         pid: std::process::id(),
@@ -52,6 +53,11 @@ pub(super) async fn health(State(context): State<Context>) -> Result<Json<Health
         seats_recovered: watch.seats_recovered,
         watch_age_ms: milliseconds(watch.age),
     }))
+}
+
+/// Whether the watch looks as often as it should.
+pub(super) fn keeps_up(watch: WatchReport) -> bool {
+    watch.age < WATCH_AGE_MAX
 }
 
 pub(super) async fn openapi() -> impl IntoResponse {

@@ -28,6 +28,7 @@ mod faults;
 mod hostile;
 mod http;
 mod lifecycle;
+mod monitoring;
 mod openapi;
 mod schedules;
 mod support;

@@ -44,7 +44,18 @@ impl Answer {
 
 /// One request on a connection of its own.
 pub fn exchange(socket: &Path, method: &str, path: &str, body: &str) -> io::Result<Answer> {
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: busd\r\nConnection: close\r\n");
+    exchange_with(socket, method, path, "", body)
+}
+
+/// The same with more headers, each ended by its line's end.
+pub fn exchange_with(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> io::Result<Answer> {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: busd\r\nConnection: close\r\n{headers}");
     let length = if body.is_empty() { String::new() } else { length_header(body) };
     let bytes = send_raw(socket, format!("{head}{length}\r\n{body}").as_bytes())?;
     parse(&bytes).ok_or_else(|| io::Error::other(format!("no answer in {bytes:?}")))

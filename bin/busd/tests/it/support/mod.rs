@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub use child::{Child, Task};
 pub use daemon::{Daemon, command, refused};
 pub use gate::{Pass, alone, in_company};
-pub use http::{Answer, as_other_user, exchange, send_raw};
+pub use http::{Answer, as_other_user, exchange, exchange_with, send_raw};
 
 /// Long enough for the slowest machine; nothing waits for it unless something is wrong.
 pub const PATIENCE: Duration = Duration::from_secs(60);
