@@ -279,10 +279,10 @@ fn with(mut labels: Labels, label: &'static str, value: &dyn fmt::Display) -> La
 /// How many were in each of the page's buckets, and not in the one before. A consumer's bucket counts
 /// where all of it lies.
 fn buckets(latency: &LatencyStat) -> Vec<(f64, u64)> {
-    let mut ends = LATENCIES_NS.iter().copied().chain([u64::MAX]);
+    let ends = LATENCIES_NS.iter().copied().chain([u64::MAX]);
     let mut from = latency.buckets.iter().peekable();
     let mut buckets = Vec::with_capacity(LATENCIES_NS.len() + 1);
-    while let Some(end) = ends.next() {
+    for end in ends {
         let mut count = 0_u64;
         while let Some(bucket) = from.next_if(|bucket| bucket.high_ns <= end) {
             count = count.saturating_add(bucket.count);
