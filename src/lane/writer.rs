@@ -33,8 +33,17 @@ pub(crate) struct LaneWriter<W, G> {
     /// The furthest `reserve` that was ever announced; `words.reserve` never says less than what
     /// was really written to.
     announced: u64,
+    counts: Counts,
     words: W,
     gates: G,
+}
+
+/// The private originals of what the lane's words count, so that counting loads nothing that is shared.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    unused_bytes: u64,
+    batches: u64,
+    batched_frames: u64,
 }
 
 impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
@@ -44,7 +53,14 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
         // seat's lock, taken over through the kernel, orders them before this.
         let head = words.head.load(Ordering::Relaxed);
         let announced = later(words.reserve.load(Ordering::Relaxed), head);
-        Self { head, limit: head, capacity, announced, words, gates }
+        // ORDERING: relaxed; as above.
+        let count = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let counts = Counts {
+            unused_bytes: count(&words.unused_bytes),
+            batches: count(&words.batches),
+            batched_frames: count(&words.batched_frames),
+        };
+        Self { head, limit: head, capacity, announced, counts, words, gates }
     }
 
     /// The position that the next frame gets.
@@ -214,16 +230,18 @@ impl<W: Deref<Target = LaneWords>, G: Gates> LaneWriter<W, G> {
     /// under way already. A frame by itself that is full takes none.
     #[inline]
     pub(crate) fn count(&mut self, count: u64, unused: u64) {
+        let Self { counts, words, .. } = self;
         // ORDERING: relaxed for all of them; statistics with one writer.
-        let add = |word: &AtomicU64, amount: u64| {
-            word.store(word.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-        };
+        let store = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
         if unused != 0 {
-            add(&self.words.unused_bytes, unused);
+            counts.unused_bytes = counts.unused_bytes.wrapping_add(unused);
+            store(&words.unused_bytes, counts.unused_bytes);
         }
         if count > 1 {
-            add(&self.words.batches, 1);
-            add(&self.words.batched_frames, count);
+            counts.batches = counts.batches.wrapping_add(1);
+            counts.batched_frames = counts.batched_frames.wrapping_add(count);
+            store(&words.batches, counts.batches);
+            store(&words.batched_frames, counts.batched_frames);
         }
     }
 

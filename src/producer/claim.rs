@@ -239,12 +239,15 @@ impl<'a> Slot<'a> {
         }
         match self.slot.header_mut() {
             Some(header) => {
-                let before = header.len;
-                header.len = u32::try_from(len).unwrap_or(u32::MAX);
-                if let Some(unused) = self.unused {
-                    // Both lengths are at most a payload's, and the sum is that over all frames.
-                    let grown = u64::from(before).wrapping_sub(header.len.into());
-                    unused.set(unused.get().wrapping_add(grown));
+                let len = u32::try_from(len).unwrap_or(u32::MAX);
+                // What is full stays full, most of all: then there is no store to spare.
+                if header.len != len {
+                    if let Some(unused) = self.unused {
+                        // Both lengths are at most a payload's, and the sum is that over all frames.
+                        let grown = u64::from(header.len).wrapping_sub(len.into());
+                        unused.set(unused.get().wrapping_add(grown));
+                    }
+                    header.len = len;
                 }
             }
             None if len != max => return Err(PublishError::WrongLength { len, want: max }),
