@@ -16,16 +16,15 @@ use crate::buffer::Buffer;
 use crate::bus::Bus;
 use crate::crash::crash_point;
 use crate::error::{Error, PollError};
-use crate::lane::bits;
 use crate::lane::join;
 use crate::layout::frame::FrameShape;
 use crate::options::{Start, Topology, Wait};
-use crate::park::{self, Bed};
+use crate::park::Bed;
 use crate::participant::Role;
 use crate::received::{FrameRef, Frames};
 use crate::regions::{Health, Regions, Row};
 use crate::run::{self, Run};
-use crate::seat::{self, Seat, recovery};
+use crate::seat::{self, Seat};
 use crate::shm::alarm;
 use crate::sync::Ordering;
 use crate::sync::barrier::Light;
@@ -72,7 +71,7 @@ pub(super) struct Engine {
     pub(super) wait: Wait,
     /// When to ask whether the producers that this consumer waits for are alive.
     pub(super) probe_at: Option<Instant>,
-    light: Light,
+    pub(super) light: Light,
     pub(super) row: Row,
     pub(super) regions: Regions,
     pub(super) seat: Seat,
@@ -473,38 +472,6 @@ impl Engine {
         if !self.is_forked() {
             self.finish();
             self.release_in_order();
-        }
-    }
-
-    /// Rings for a lane's producer if it sleeps for want of room.
-    #[inline]
-    fn wake_lane(&self, lane: u32) {
-        self.light.barrier();
-        let sleeping = recovery::lane_bit(&self.regions.bells.sleeping_producers, lane);
-        if let Some((word, bit)) = sleeping
-            // ORDERING: relaxed; the light barrier orders it after the store of the cursor.
-            && word.load(Ordering::Relaxed) & bit != 0
-        {
-            self.ring(lane);
-        }
-    }
-
-    /// Rings for every producer that sleeps.
-    pub(super) fn wake_all(&self) {
-        self.light.barrier();
-        for (base, word) in (0..).step_by(64).zip(&self.regions.bells.sleeping_producers) {
-            // ORDERING: relaxed; the light barrier orders it after the stores of the cursors.
-            for bit in bits(word.load(Ordering::Relaxed)) {
-                self.ring(base + bit);
-            }
-        }
-    }
-
-    #[cold]
-    fn ring(&self, lane: u32) {
-        let sleepers = recovery::lane_bit(&self.regions.bells.sleeping_producers, lane);
-        if let Some((seat, bit)) = self.regions.bell(Role::Producer, lane).zip(sleepers) {
-            park::ring(&seat, bit);
         }
     }
 

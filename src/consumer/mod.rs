@@ -15,6 +15,7 @@ mod scan;
 mod tests;
 mod wait;
 mod waits;
+mod wake;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
