@@ -32,13 +32,21 @@ pub struct LatencyBucket {
     pub count: u64,
 }
 
+/// A count that a segment states, cut down to what the counts of all buckets may be for their sum to be a
+/// `u64`: whoever spoils a segment does not make those overflow who add them up. No consumer counts so
+/// far.
+fn bounded(count: u64) -> u64 {
+    const MOST: u64 = u64::MAX / latency::BUCKETS as u64;
+    count.min(MOST)
+}
+
 impl LatencyStat {
     pub(super) fn of(words: &SharedArray) -> Self {
         let word = |index: usize| words.get(index).map_or(0, load);
         let buckets = words.iter().skip(HEAD_WORDS).map(load).enumerate();
         let buckets = buckets.filter(|&(_, count)| count > 0).map(|(index, count)| {
             let (low_ns, high_ns) = latency::bounds(index);
-            LatencyBucket { low_ns, high_ns, count }
+            LatencyBucket { low_ns, high_ns, count: bounded(count) }
         });
         Self { sum_ns: word(SUM), max_ns: word(MAX), buckets: buckets.collect() }
     }
@@ -91,6 +99,13 @@ mod tests {
         assert_eq!(since.count(), 4);
         assert_eq!((since.sum_ns, since.max_ns), (14, 5));
         assert_eq!(now.since(&now).buckets, []);
+    }
+
+    #[test]
+    fn spoilt_counts_add_up() {
+        let counts = std::iter::repeat_n(bounded(u64::MAX), latency::BUCKETS);
+        assert!(counts.into_iter().try_fold(0_u64, u64::checked_add).is_some());
+        assert_eq!(bounded(1 << 50), 1 << 50);
     }
 
     #[test]
