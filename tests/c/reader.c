@@ -106,7 +106,8 @@ static uint64_t round_up(uint64_t value, uint64_t to) {
 static void check_regions(const struct header *h) {
     bool ordered = h->topology == 2;
     uint64_t stride = round_up((h->frames == 0 ? 16u : 0u) + h->payload_bytes, h->align_bytes);
-    uint64_t row = round_up(64 + 2 * round_up(h->lanes * UINT64_C(8), 64), 128);
+    uint64_t latencies = h->frames == 0 && h->timestamps != 0 ? 4800 : 0;
+    uint64_t row = round_up(64 + 2 * round_up(h->lanes * UINT64_C(8), 64) + latencies, 128);
     uint64_t tickets = round_up(h->capacity * stride, 64);
     uint64_t lane = round_up(tickets + (ordered ? h->capacity * 8 : 0), 4096);
     uint64_t entries = 0;
@@ -142,7 +143,7 @@ static void check(const struct bus *bus, const char *name, uint64_t file_bytes) 
     const struct header *h = &bus->header;
     if (memcmp(h->magic, "BUSWAY\0\0", 8) != 0)
         refuse("no magic");
-    if (h->layout_version != 1)
+    if (h->layout_version != 2)
         refuse("another layout version");
     if (h->features_incompat != 0)
         refuse("unknown features");
