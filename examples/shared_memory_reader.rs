@@ -16,6 +16,8 @@ use shared_memory::{Shmem, ShmemConf};
 
 /// Offsets in the header, docs/format.md section 3.
 const VERSION: usize = 8;
+/// The layout that this reads.
+const LAYOUT: u32 = 2;
 const FRAMES: usize = 52;
 const PAYLOAD_BYTES: usize = 64;
 const STRIDE_BYTES: usize = 72;
@@ -89,7 +91,7 @@ struct Header {
 impl Header {
     fn of(shared: &Shmem) -> Option<Self> {
         let bytes = copy(shared, 0, HEADER_BYTES)?;
-        if !bytes.starts_with(b"BUSWAY\0\0") || u32_at(&bytes, VERSION) != 1 {
+        if !bytes.starts_with(b"BUSWAY\0\0") || u32_at(&bytes, VERSION) != LAYOUT {
             return None;
         }
         let schema = u32_at(&bytes, SCHEMA_BYTES) as usize;

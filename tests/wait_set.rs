@@ -98,10 +98,14 @@ fn sleepers_are_woken_from_any_of_their_buses() {
     };
     let (left, right) = buses.split_at(3);
     let mut first = player(left, right, true);
-    let second = player(right, left, false);
-    let second = thread::spawn(second);
+    let mut second = player(right, left, false);
+    // It gives its ends back with the last ball under way: closed buses would be named as well.
+    let second = thread::spawn(move || {
+        second();
+        second
+    });
     first();
-    second.join().unwrap();
+    second.join().map(drop).unwrap();
 }
 
 #[test]
