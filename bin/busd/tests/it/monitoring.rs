@@ -30,8 +30,10 @@ struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Its file is not the bus's; it is there unless the test came not that far.
+        // Its files are not the bus's; they are there unless the test came not that far. Letters outlive
+        // their group.
         let _removed = self.bus.remove_group("workers");
+        let _letters = Bus::remove(&format!("{}.workers.dead", self.bus.name()));
     }
 }
 
