@@ -113,6 +113,8 @@ mod wait_set;
 mod waiter;
 #[cfg(not(loom))]
 mod waits;
+#[cfg(not(loom))]
+mod wake;
 
 pub use busway_derive::Frame;
 pub use error::{AckError, Error, GroupFault, PollError, PublishError, TableError};

@@ -41,6 +41,7 @@ const FLOORS: &[&[&str]] = &[
     &["tie"],
     &["tenancy"],
     &["park"],
+    &["wake"],
     &["waits"],
     &["timer"],
     &["waiter"],

@@ -99,7 +99,7 @@ fn sleepers_are_woken_from_any_of_their_buses() {
     let (left, right) = buses.split_at(3);
     let mut first = player(left, right, true);
     let mut second = player(right, left, false);
-    // It gives its ends back with the last ball under way: closed buses would be named as well.
+    // Its ends are kept until both are done: with the last ball under way, closed buses would be named too.
     let second = thread::spawn(move || {
         second();
         second

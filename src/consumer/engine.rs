@@ -30,6 +30,7 @@ use crate::sync::Ordering;
 use crate::sync::barrier::Light;
 use crate::tenancy::Lane;
 use crate::tie::{Berth, Tie};
+use crate::wake;
 
 /// Says that there is a frame to hand out; made by `Engine::advance` alone, and used up by `frame`
 /// before anything else is asked of the engine.
@@ -71,7 +72,7 @@ pub(super) struct Engine {
     pub(super) wait: Wait,
     /// When to ask whether the producers that this consumer waits for are alive.
     pub(super) probe_at: Option<Instant>,
-    pub(super) light: Light,
+    light: Light,
     pub(super) row: Row,
     pub(super) regions: Regions,
     pub(super) seat: Seat,
@@ -455,7 +456,8 @@ impl Engine {
             self.finish_in_order(index, count);
         } else if let Some(cursor) = self.row.positions.get(index) {
             state.reader.release(cursor);
-            self.wake_lane(lane);
+            self.light.barrier();
+            wake::producer(&self.regions, lane);
         }
     }
 
@@ -473,6 +475,12 @@ impl Engine {
             self.finish();
             self.release_in_order();
         }
+    }
+
+    /// Rings for every producer that sleeps.
+    pub(super) fn wake_all(&self) {
+        self.light.barrier();
+        wake::producers(&self.regions);
     }
 
     /// There is nothing to read: for now, or for good?

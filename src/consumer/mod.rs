@@ -15,7 +15,6 @@ mod scan;
 mod tests;
 mod wait;
 mod waits;
-mod wake;
 
 use std::cell::Cell;
 use std::marker::PhantomData;

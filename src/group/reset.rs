@@ -16,6 +16,7 @@ use crate::shm::name;
 use crate::shm::segment::{self as file, Segment};
 use crate::sync::Ordering;
 use crate::tie::Lookout;
+use crate::wake;
 
 impl Group {
     /// Starts the group anew: at the latest, giving up what it has not done with, or at the oldest frames
@@ -85,7 +86,7 @@ impl Group {
             // visible to whoever loads it after.
             cursor.store(start, Ordering::Release);
         }
-        wake_producers(&regions);
+        wake::producers(&regions);
         Ok(())
     }
 }
@@ -168,20 +169,8 @@ fn disband(bus: &Bus, find: impl FnOnce(&Regions) -> Option<Berth>) -> Result<bo
     if let Some(bell) = regions.bell(Role::Consumer, berth.seat) {
         park::ring(&bell, bit);
     }
-    wake_producers(&regions);
+    wake::producers(&regions);
     // Should a member hold the seat's lock, whoever needs the seat later does this.
     let _given_back = recovery::reclaim(&segment);
     Ok(true)
-}
-
-fn wake_producers(regions: &Regions) {
-    for lane in 0..regions.seats(Role::Producer) {
-        let sleeping = recovery::lane_bit(&regions.bells.sleeping_producers, lane);
-        if let Some((bell, (word, bit))) = regions.bell(Role::Producer, lane).zip(sleeping)
-            // ORDERING: relaxed; their sleep is bounded should this come too early.
-            && word.load(Ordering::Relaxed) & bit != 0
-        {
-            park::ring(&bell, (word, bit));
-        }
-    }
 }

@@ -10,8 +10,8 @@ use crate::error::PollError;
 use crate::lane::bits;
 use crate::park::{self, Step, Waiting};
 use crate::participant::Role;
-use crate::seat::recovery;
 use crate::sync::{AtomicU64, Ordering};
+use crate::wake;
 
 /// Longest time asleep while frames are claimed or wait for their next attempt: whose claim may end
 /// by a death must not wait longer for that to be noticed than a third of what is promised (10 ms).
@@ -102,13 +102,6 @@ impl Engine {
     #[inline]
     pub(super) fn wake_lane(&self, lane: u32) {
         self.light.barrier();
-        let sleeping = recovery::lane_bit(&self.regions.bells.sleeping_producers, lane);
-        if let Some((word, bit)) = sleeping
-            // ORDERING: relaxed; the light barrier orders it after the store of the gate.
-            && word.load(Ordering::Relaxed) & bit != 0
-            && let Some(seat) = self.regions.bell(Role::Producer, lane)
-        {
-            park::ring(&seat, (word, bit));
-        }
+        wake::producer(&self.regions, lane);
     }
 }

@@ -240,7 +240,7 @@ impl<'a> Slot<'a> {
         match self.slot.header_mut() {
             Some(header) => {
                 let len = u32::try_from(len).unwrap_or(u32::MAX);
-                // What is full stays full, most of all: then there is no store to spare.
+                // Most frames stay as full as they were claimed: those cost no store.
                 if header.len != len {
                     if let Some(unused) = self.unused {
                         // Both lengths are at most a payload's, and the sum is that over all frames.
